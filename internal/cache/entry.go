@@ -1,0 +1,107 @@
+package cache
+
+import (
+	"crypto/sha256"
+	"encoding/base64"
+	"encoding/json"
+	"strconv"
+	"sync/atomic"
+	"time"
+
+	"github.com/m365-token-broker/broker/internal/token"
+)
+
+// Entry is one current token with everything that an answer needs made ready:
+// the hot path copies bytes and splices in two numbers. An Entry is immutable,
+// but for the time at which somebody last asked for it, and safe for concurrent
+// use.
+type Entry struct {
+	key  token.Key
+	tok  token.Token
+	etag string
+
+	// The body of GET /v1/token up to the value of expires_in. It holds the
+	// access token, hence the type.
+	head token.Secret
+
+	asked *atomic.Int64 // Unix seconds; shared with the entry's successors
+}
+
+// newEntry makes the answer of tok ready.
+func newEntry(key token.Key, tok token.Token, asked *atomic.Int64) *Entry {
+	e := &Entry{key: key, tok: tok, asked: asked, etag: etagOf(tok.Access)}
+	b := make([]byte, 0, len(tok.Access.Reveal())+len(tok.Scope)+256)
+	b = appendField(b, `{"access_token":`, tok.Access.Reveal())
+	b = append(b, `,"token_type":"Bearer","expires_on":`...)
+	b = strconv.AppendInt(b, tok.ExpiresOn.Unix(), 10)
+	b = appendField(b, `,"resource":`, key.Resource)
+	b = appendField(b, `,"scope":`, tok.Scope)
+	b = appendField(b, `,"account":`, key.Account)
+	b = append(b, `,"expires_in":`...)
+	e.head = token.NewSecret(string(b))
+	return e
+}
+
+// appendField appends a literal and a JSON string.
+func appendField(b []byte, literal, value string) []byte {
+	b = append(b, literal...)
+	quoted, err := json.Marshal(value)
+	if err != nil { // a string always marshals
+		panic(err)
+	}
+	return append(b, quoted...)
+}
+
+// etagOf is a weak entity tag (RFC 9110 section 8.8.3) that changes with the
+// token and says nothing about it.
+func etagOf(s token.Secret) string {
+	sum := sha256.Sum256([]byte(s.Reveal()))
+	return `W/"` + base64.RawURLEncoding.EncodeToString(sum[:12]) + `"`
+}
+
+// Key is what the token is for.
+func (e *Entry) Key() token.Key { return e.key }
+
+// Token is the token itself.
+func (e *Entry) Token() token.Token { return e.tok }
+
+// ETag is the weak entity tag of the token, quotes included.
+func (e *Entry) ETag() string { return e.etag }
+
+// AppendJSON appends the body of GET /v1/token to dst and returns it. It does
+// not allocate where dst has room (JSONSize).
+func (e *Entry) AppendJSON(dst []byte, now time.Time, fromCache bool) []byte {
+	dst = append(dst, e.head.Reveal()...)
+	dst = strconv.AppendInt(dst, max(0, int64(e.tok.ExpiresOn.Sub(now)/time.Second)), 10)
+	if fromCache {
+		return append(dst, `,"source":"cache"}`...)
+	}
+	return append(dst, `,"source":"refresh"}`...)
+}
+
+// JSONSize is room enough for AppendJSON, in bytes.
+func (e *Entry) JSONSize() int { return len(e.head.Reveal()) + 48 }
+
+// LastAsked is when a consumer last asked for this key; zero where none has.
+func (e *Entry) LastAsked() time.Time {
+	if s := e.asked.Load(); s != 0 {
+		return time.Unix(s, 0)
+	}
+	return time.Time{}
+}
+
+// askedGrain keeps the hot path from writing to shared memory on each call.
+const askedGrain = 60
+
+// markAsked notes that a consumer asked, to the minute.
+func (e *Entry) markAsked(now time.Time) {
+	if s := now.Unix(); s-e.asked.Load() >= askedGrain {
+		e.asked.Store(s)
+	}
+}
+
+// Answer is an entry and where it came from.
+type Answer struct {
+	Entry     *Entry
+	FromCache bool // false: an upstream redemption was waited for
+}
