@@ -16,9 +16,14 @@ import (
 // but for the time at which somebody last asked for it, and safe for concurrent
 // use.
 type Entry struct {
-	key  token.Key
-	tok  token.Token
-	etag string
+	key    token.Key
+	tok    token.Token
+	etag   string
+	jitter float64 // see token.Renewal
+
+	received time.Time     // with the monotonic clock
+	expires  time.Time     // wall clock only, so that the machine's sleep counts
+	lifetime time.Duration // as issued
 
 	// The body of GET /v1/token up to the value of expires_in. It holds the
 	// access token, hence the type.
@@ -29,7 +34,11 @@ type Entry struct {
 
 // newEntry makes the answer of tok ready.
 func newEntry(key token.Key, tok token.Token, asked *atomic.Int64) *Entry {
-	e := &Entry{key: key, tok: tok, asked: asked, etag: etagOf(tok.Access)}
+	etag := etagOf(tok.Access)
+	e := &Entry{
+		key: key, tok: tok, asked: asked, etag: etag, jitter: jitterOf(etag),
+		received: time.Now(), expires: tok.ExpiresOn.Round(0), lifetime: tok.Lifetime(),
+	}
 	b := make([]byte, 0, len(tok.Access.Reveal())+len(tok.Scope)+256)
 	b = appendField(b, `{"access_token":`, tok.Access.Reveal())
 	b = append(b, `,"token_type":"Bearer","expires_on":`...)
