@@ -89,6 +89,10 @@ type DeviceCode struct {
 	Interval        time.Duration
 
 	// Wait polls until the person is done, the code expires or ctx ends. After
-	// an error of KindUnavailable it may be called again: the code goes on.
+	// an error whose Kind is Retryable it may be called again: the code goes on.
 	Wait func(ctx context.Context) (Grant, error)
+
+	// Fault is what stands in the way of polling at this moment, nil where
+	// nothing does. It may be nil itself, and is safe to call during Wait.
+	Fault func() *Error
 }
