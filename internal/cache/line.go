@@ -210,20 +210,7 @@ func (c *Cache) land(l *line, f *flight, tok token.Token, err error) {
 // token or the authority is at fault, else with the one resource.
 func (c *Cache) remember(l *line, s *slot, err *token.Error, now time.Time) {
 	s.trouble.note(err, now, c.cfg.Hold)
-	if accountWide(err) {
+	if err.AccountWide() {
 		l.trouble.note(err, now, c.cfg.Hold)
-	}
-}
-
-// accountWide reports whether err would meet every resource of the account. A
-// step-up, a missing consent and a policy are often about one resource only.
-func accountWide(err *token.Error) bool {
-	switch err.Kind {
-	case token.KindThrottled, token.KindUnavailable, token.KindTimeout, token.KindInvalid:
-		return true
-	case token.KindSignInRequired:
-		return err.Claims == "" && err.SubError != "consent_required" && err.SubError != "basic_action"
-	default:
-		return false
 	}
 }

@@ -50,6 +50,20 @@ func (e *Error) Error() string {
 // Unwrap gives our own cause.
 func (e *Error) Unwrap() error { return e.Err }
 
+// AccountWide reports whether the error would meet every resource of the
+// account. A step-up, a missing consent and a policy are often about one
+// resource only.
+func (e *Error) AccountWide() bool {
+	switch e.Kind {
+	case KindThrottled, KindUnavailable, KindTimeout, KindInvalid:
+		return true
+	case KindSignInRequired:
+		return e.Claims == "" && e.SubError != "consent_required" && e.SubError != "basic_action"
+	default:
+		return false
+	}
+}
+
 // LogValue gives slog the parts an operator needs and none that is secret.
 func (e *Error) LogValue() slog.Value {
 	attrs := []slog.Attr{slog.String("kind", e.Kind.Code())}

@@ -1,0 +1,264 @@
+package account
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/m365-token-broker/broker/internal/token"
+)
+
+// Store keeps the records; credstore.Store is one.
+type Store interface {
+	Save(ctx context.Context, id string, data []byte) error
+	Load(ctx context.Context, id string) ([]byte, error)
+	Delete(ctx context.Context, id string) error
+	List(ctx context.Context) ([]string, error)
+}
+
+// Alias is an account that the configuration names.
+type Alias struct {
+	Username string    // lower case; empty: whoever signs in first under this name
+	App      token.App // the app registration to sign in with
+}
+
+// Config is what a Book needs.
+type Config struct {
+	Store   Store
+	Default token.App        // for accounts that the configuration does not name
+	Aliases map[string]Alias // by name
+	Log     *slog.Logger
+	Hash    func(name string) string // names an account in the log without its mail address
+}
+
+// Book is the accounts that are signed in, and those that the configuration
+// names. It is safe for concurrent use.
+type Book struct {
+	cfg   Config
+	dirty chan struct{} // wakes the writer
+	store chan struct{} // holds one value: who has it may write to the store
+	names atomic.Pointer[map[string]string]
+
+	mu      sync.Mutex // guards what follows; never held over I/O
+	aliases map[string]Alias
+	app     token.App
+	entries map[string]*entry // by account name
+}
+
+// entry is one account.
+type entry struct {
+	rec      record
+	signedIn bool
+	saved    uint64 // generation that is in the store
+	problems map[string]*token.Error
+	since    time.Time
+	last     time.Time // last good redemption
+	shadowed []string  // records in the store that this one replaced
+}
+
+// Open makes the book of what the store holds. A store that cannot be read is
+// not fatal: the broker goes on and says so; a damaged record is left where it
+// is and reported.
+func Open(ctx context.Context, cfg Config) (*Book, error) {
+	b := &Book{cfg: cfg, dirty: make(chan struct{}, 1), store: make(chan struct{}, 1), aliases: cfg.Aliases, app: cfg.Default, entries: map[string]*entry{}}
+	err := b.load(ctx)
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.rename()
+	return b, err
+}
+
+// load reads every record of the store.
+func (b *Book) load(ctx context.Context) error {
+	ids, err := b.cfg.Store.List(ctx)
+	if err != nil {
+		return &token.Error{Kind: token.KindStore, Op: "list accounts", Detail: "The stored sign-ins cannot be read.", Err: err}
+	}
+	var failed error
+	for _, id := range ids {
+		if !strings.HasPrefix(id, idPrefix) {
+			continue
+		}
+		rec, err := b.read(ctx, id)
+		if err != nil {
+			failed = &token.Error{Kind: token.KindStore, Op: "load account", Detail: "A stored sign-in cannot be read; sign in again to replace it.", Err: err}
+			b.cfg.Log.ErrorContext(ctx, "a stored sign-in cannot be read; sign in again to replace it", slog.String("id", id), slog.Any("error", err))
+			continue
+		}
+		if old := b.entries[rec.id()]; old != nil && old.rec.generation > rec.generation {
+			continue
+		}
+		b.entries[rec.id()] = &entry{rec: rec, signedIn: true, saved: rec.generation, since: time.Now()}
+	}
+	return failed
+}
+
+func (b *Book) read(ctx context.Context, id string) (record, error) {
+	data, err := b.cfg.Store.Load(ctx, id)
+	if err != nil {
+		return record{}, err
+	}
+	return decode(data)
+}
+
+// rename keys the entries by the names that the configuration gives them, and
+// publishes the table that Resolve reads. The caller holds mu.
+func (b *Book) rename() {
+	old := b.entries
+	b.entries = make(map[string]*entry, len(old)+len(b.aliases))
+	for _, e := range sorted(old) {
+		if e.signedIn {
+			e.rec.name = b.nameOf(e.rec)
+			e.shadow(b.entries[e.rec.name])
+			b.entries[e.rec.name] = e
+		}
+	}
+	names := make(map[string]string, 2*len(b.entries))
+	for name, e := range b.entries {
+		names[e.rec.grant.Username] = name
+		names[name] = name
+	}
+	for name, a := range b.aliases {
+		if b.entries[name] == nil {
+			b.entries[name] = &entry{since: time.Now()}
+		}
+		if a.Username != "" && names[a.Username] == "" {
+			names[a.Username] = name
+		}
+		names[name] = name
+	}
+	delete(names, "")
+	b.names.Store(&names)
+}
+
+// shadow notes the record of the entry that e takes the name of, so that a
+// sign-out deletes it too. A nil entry has none.
+func (e *entry) shadow(old *entry) {
+	if old == nil || !old.signedIn {
+		return
+	}
+	e.shadowed = append(e.shadowed, old.shadowed...)
+	if id := old.rec.id(); id != e.rec.id() {
+		e.shadowed = append(e.shadowed, id)
+	}
+}
+
+// sorted gives entries in the order of their sign-in, so that the newest wins a
+// name that two records claim.
+func sorted(m map[string]*entry) []*entry {
+	var out []*entry
+	for _, e := range m {
+		out = append(out, e)
+	}
+	slices.SortFunc(out, func(x, y *entry) int { return x.rec.grant.SignedInOn.Compare(y.rec.grant.SignedInOn) })
+	return out
+}
+
+// nameOf is the account name of a record: the alias that names its user and app
+// registration, the alias it was signed in under, else the user name.
+func (b *Book) nameOf(r record) string {
+	for _, name := range slices.Sorted(mapKeys(b.aliases)) {
+		if a := b.aliases[name]; a.Username == r.grant.Username && a.Username != "" && a.App == r.grant.App {
+			return name
+		}
+	}
+	if a, ok := b.aliases[r.name]; ok && a.Username == "" && a.App == r.grant.App {
+		return r.name
+	}
+	return r.grant.Username
+}
+
+func mapKeys[V any](m map[string]V) func(func(string) bool) {
+	return func(yield func(string) bool) {
+		for k := range m {
+			if !yield(k) {
+				return
+			}
+		}
+	}
+}
+
+// Configure takes the aliases and the default app registration of a new
+// configuration.
+func (b *Book) Configure(aliases map[string]Alias, app token.App) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.aliases, b.app = aliases, app
+	b.rename()
+}
+
+// Resolve gives the canonical name of an alias or user name; ok is false where
+// neither the configuration nor a sign-in knows it. It takes no lock.
+func (b *Book) Resolve(name string) (canonical string, ok bool) {
+	names := *b.names.Load()
+	if canonical, ok = names[name]; ok {
+		return canonical, true
+	}
+	canonical, ok = names[strings.ToLower(name)]
+	return canonical, ok
+}
+
+// Names lists the canonical account names, sorted.
+func (b *Book) Names() []string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return slices.Sorted(mapKeys(b.entries))
+}
+
+// App is the app registration to sign an account in with.
+func (b *Book) App(name string) token.App {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if a, ok := b.aliases[name]; ok {
+		return a.App
+	}
+	if e := b.entries[name]; e != nil && e.signedIn {
+		return e.rec.grant.App
+	}
+	return b.app
+}
+
+// Grant is what the account's redemptions need. An account that is not signed
+// in gives KindSignInRequired.
+func (b *Book) Grant(name string) (token.Grant, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	e := b.entries[name]
+	if e == nil || !e.signedIn {
+		return token.Grant{}, &token.Error{Kind: token.KindSignInRequired, Detail: signInSentence(name)}
+	}
+	return e.rec.grant, nil
+}
+
+// signInSentence tells a person how to sign an account in.
+func signInSentence(name string) string {
+	return fmt.Sprintf("Account %s is not signed in on this machine; run: broker login --account %s", name, name)
+}
+
+// Rotated takes the refresh token that a redemption brought. It returns at once;
+// the writer saves it. A token of a sign-in that was replaced meanwhile is
+// dropped.
+func (b *Book) Rotated(name string, from token.Grant, refresh token.Secret) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	e := b.entries[name]
+	if refresh.IsZero() || e == nil || !e.signedIn || !e.rec.grant.SignedInOn.Equal(from.SignedInOn) || e.rec.grant.RefreshToken.Equal(refresh) {
+		return
+	}
+	e.rec.grant.RefreshToken = refresh
+	e.rec.grant.ObtainedOn = time.Now().Round(0)
+	e.rec.generation++
+	b.wakeWriter()
+}
+
+func (b *Book) wakeWriter() {
+	select {
+	case b.dirty <- struct{}{}:
+	default:
+	}
+}

@@ -1,0 +1,130 @@
+package account
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/m365-token-broker/broker/internal/token"
+)
+
+// Keep takes a new sign-in: it checks that the right person signed in, writes
+// the record and reads it back. It returns the account's canonical name.
+//
+// Where the record cannot be stored the sign-in is kept in memory, served, and
+// written as soon as the store allows; the error (KindStore) says so.
+func (b *Book) Keep(ctx context.Context, wanted string, g token.Grant) (string, error) {
+	g.Username = strings.ToLower(g.Username)
+	name, rec, err := b.admit(wanted, g)
+	if err != nil {
+		return "", err
+	}
+	if err := b.exclusively(ctx, func() error { return b.saveAndVerify(ctx, rec) }); err != nil {
+		b.wakeWriter()
+		return name, &token.Error{
+			Kind: token.KindStore, Op: "store sign-in", Err: err,
+			Detail: "You are signed in, but the sign-in could not be stored, so it would be lost when the broker stops. The broker serves it from memory and keeps trying; " +
+				"`broker doctor` and the log say what is wrong with the store.",
+		}
+	}
+	b.markSaved(name, rec.generation)
+	return name, nil
+}
+
+// admit checks a sign-in against the account it was made for and enters it into
+// the book.
+func (b *Book) admit(wanted string, g token.Grant) (string, record, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	alias, isAlias := b.aliases[wanted]
+	rec := record{name: wanted, grant: g, generation: 1}
+	expected := wanted
+	if isAlias {
+		expected = alias.Username
+		if old := b.entries[wanted]; expected == "" && old != nil && old.signedIn && old.rec.grant.HomeAccountID != g.HomeAccountID {
+			expected = old.rec.grant.Username
+		}
+	}
+	if expected != "" && !strings.EqualFold(expected, g.Username) {
+		return "", record{}, &token.Error{
+			Kind: token.KindConflict, Op: "sign in",
+			Detail: fmt.Sprintf("You signed in as %s, but this sign-in is for %s; sign in again as %s.", g.Username, describe(wanted, expected), expected),
+		}
+	}
+	name := b.nameOf(rec)
+	rec.name = name
+	if old := b.entries[name]; old != nil && old.signedIn {
+		rec.generation = old.rec.generation + 1
+	}
+	e := &entry{rec: rec, signedIn: true, since: time.Now()}
+	e.shadow(b.entries[name])
+	b.entries[name] = e
+	b.rename()
+	return name, rec, nil
+}
+
+func describe(name, username string) string {
+	if name == username || name == "" {
+		return username
+	}
+	return fmt.Sprintf("account %s (%s)", name, username)
+}
+
+var errReadBack = errors.New("what was read back differs from what was written")
+
+// saveAndVerify writes a record and reads it back.
+func (b *Book) saveAndVerify(ctx context.Context, rec record) error {
+	data, err := rec.encode()
+	if err != nil {
+		return err
+	}
+	if err := b.cfg.Store.Save(ctx, rec.id(), data); err != nil {
+		return err
+	}
+	back, err := b.cfg.Store.Load(ctx, rec.id())
+	if err != nil {
+		return err
+	}
+	if !bytes.Equal(back, data) {
+		return errReadBack
+	}
+	return nil
+}
+
+// markSaved notes that a generation is in the store.
+func (b *Book) markSaved(name string, generation uint64) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if e := b.entries[name]; e != nil {
+		e.saved = max(e.saved, generation)
+	}
+}
+
+// Forget drops an account and deletes its record from the store. Nothing is
+// revoked at the authority. An unknown account gives KindUnknownAccount.
+func (b *Book) Forget(ctx context.Context, name string) error {
+	return b.exclusively(ctx, func() error {
+		b.mu.Lock()
+		e := b.entries[name]
+		b.mu.Unlock()
+		if e == nil || !e.signedIn {
+			return &token.Error{Kind: token.KindUnknownAccount, Detail: fmt.Sprintf("Account %s is not signed in on this machine.", name)}
+		}
+		for _, id := range append([]string{e.rec.id()}, e.shadowed...) {
+			if err := b.cfg.Store.Delete(ctx, id); err != nil {
+				return &token.Error{
+					Kind: token.KindStore, Op: "delete account", Err: err,
+					Detail: "The account could not be removed from the secret store; it is still signed in. See `broker doctor`.",
+				}
+			}
+		}
+		b.mu.Lock()
+		defer b.mu.Unlock()
+		delete(b.entries, name)
+		b.rename()
+		return nil
+	})
+}

@@ -1,0 +1,121 @@
+package account
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"slices"
+	"time"
+
+	"github.com/m365-token-broker/broker/internal/token"
+)
+
+// idleEnd is how long an unused refresh token lives (Microsoft identity
+// platform, "Refresh tokens": 90 days for other than single-page apps).
+const idleEnd = 90 * 24 * time.Hour
+
+// Report notes the outcome of a redemption of one of the account's resources;
+// nil is a good one. A change of state is logged once.
+func (b *Book) Report(ctx context.Context, name, resource string, err *token.Error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	e := b.entries[name]
+	if e == nil {
+		return
+	}
+	before, _ := e.state()
+	if err == nil {
+		e.last = time.Now()
+		delete(e.problems, resource)
+		for r, p := range e.problems {
+			if p.AccountWide() {
+				delete(e.problems, r)
+			}
+		}
+	} else {
+		if e.problems == nil {
+			e.problems = map[string]*token.Error{}
+		}
+		e.problems[resource] = err
+	}
+	after, why := e.state()
+	if after == before {
+		return
+	}
+	e.since = time.Now()
+	level := slog.LevelWarn
+	if after == StateOK {
+		level = slog.LevelInfo
+	}
+	b.cfg.Log.Log(ctx, level, "account state changed", slog.String("account", b.cfg.Hash(name)), slog.String("from", string(before)), slog.String("to", string(after)), slog.Any("why", why))
+}
+
+// state is the account's health and the problem that decides it.
+func (e *entry) state() (State, *token.Error) {
+	if !e.signedIn {
+		return StateSignInRequired, nil
+	}
+	state, why := StateOK, (*token.Error)(nil)
+	for _, r := range slices.Sorted(mapKeys(e.problems)) {
+		p := e.problems[r]
+		if p.Kind == token.KindSignInRequired && p.AccountWide() {
+			return StateSignInRequired, p
+		}
+		if state == StateOK {
+			state, why = StateDegraded, p
+		}
+	}
+	return state, why
+}
+
+// Views lists the accounts, sorted by name. Resources are left empty: the book
+// knows none.
+func (b *Book) Views() []View {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	out := make([]View, 0, len(b.entries))
+	for _, name := range slices.Sorted(mapKeys(b.entries)) {
+		out = append(out, b.view(name))
+	}
+	return out
+}
+
+// View shows one account; an unknown name gives KindUnknownAccount.
+func (b *Book) View(name string) (View, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.entries[name] == nil {
+		return View{}, Unknown(name)
+	}
+	return b.view(name), nil
+}
+
+// Unknown is the error for a name that neither the configuration nor a sign-in
+// knows.
+func Unknown(name string) *token.Error {
+	return &token.Error{
+		Kind:   token.KindUnknownAccount,
+		Detail: fmt.Sprintf("There is no account %q; `broker accounts` lists those that are signed in or configured.", name),
+	}
+}
+
+// view shows an entry. The caller holds mu.
+func (b *Book) view(name string) View {
+	e := b.entries[name]
+	g := e.rec.grant
+	state, why := e.state()
+	v := View{
+		Name: name, Username: g.Username, Tenant: g.App.Tenant, ClientID: g.App.ClientID,
+		State: state, Problem: why, Since: e.since, Flow: g.Flow,
+		SignedInOn: g.SignedInOn, LastRefresh: e.last, RefreshTokenOn: g.ObtainedOn,
+		Persisted: e.signedIn && e.saved >= e.rec.generation,
+	}
+	if e.signedIn {
+		v.PredictedEnd = g.ObtainedOn.Add(idleEnd)
+		return v
+	}
+	a := b.aliases[name]
+	v.Username, v.Tenant, v.ClientID = a.Username, a.App.Tenant, a.App.ClientID
+	v.Problem = &token.Error{Kind: token.KindSignInRequired, Detail: signInSentence(name)}
+	return v
+}
