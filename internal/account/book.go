@@ -159,18 +159,24 @@ func sorted(m map[string]*entry) []*entry {
 	return out
 }
 
-// nameOf is the account name of a record: the alias that names its user and app
-// registration, the alias it was signed in under, else the user name.
+// nameOf is the account name of a record: the alias it was signed in under, an
+// alias that names its user, else the user name.
 func (b *Book) nameOf(r record) string {
+	if a, ok := b.aliases[r.name]; ok && a.fits(r.grant) && (a.Username == "" || a.Username == r.grant.Username) {
+		return r.name
+	}
 	for _, name := range slices.Sorted(mapKeys(b.aliases)) {
-		if a := b.aliases[name]; a.Username == r.grant.Username && a.Username != "" && a.App == r.grant.App {
+		if a := b.aliases[name]; a.fits(r.grant) && a.Username != "" && a.Username == r.grant.Username {
 			return name
 		}
 	}
-	if a, ok := b.aliases[r.name]; ok && a.Username == "" && a.App == r.grant.App {
-		return r.name
-	}
 	return r.grant.Username
+}
+
+// fits reports whether the alias is for the grant's app registration. The tenant
+// is left out: the configuration may name it by its domain.
+func (a Alias) fits(g token.Grant) bool {
+	return a.App.Authority == g.App.Authority && a.App.ClientID == g.App.ClientID
 }
 
 func mapKeys[V any](m map[string]V) func(func(string) bool) {
