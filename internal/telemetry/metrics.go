@@ -1,0 +1,145 @@
+package telemetry
+
+import (
+	"context"
+	"log/slog"
+	"net/http"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+	"go.opentelemetry.io/otel/attribute"
+	"go.opentelemetry.io/otel/metric"
+)
+
+// instruments are the metrics that are counted rarely enough for the SDK.
+type instruments struct {
+	refreshes       metric.Int64Counter
+	gateRefusals    metric.Int64Counter
+	credstoreErrors metric.Int64Counter
+	expiresIn       metric.Float64ObservableGauge
+	accountState    metric.Int64ObservableGauge
+	refreshTokenAge metric.Float64ObservableGauge
+}
+
+func newInstruments(m metric.Meter) (instruments, error) {
+	b := builder{meter: m}
+	i := instruments{
+		refreshes:       b.counter(MetricTokenRefreshes),
+		gateRefusals:    b.counter(MetricGateRefusals),
+		credstoreErrors: b.counter(MetricCredstoreErrors),
+		expiresIn:       b.floatGauge(MetricTokenExpiresIn),
+		accountState:    b.intGauge(MetricAccountState),
+		refreshTokenAge: b.floatGauge(MetricRefreshTokenAge),
+	}
+	return i, b.err
+}
+
+// builder makes instruments from their rows and keeps the first error.
+type builder struct {
+	meter metric.Meter
+	err   error
+}
+
+func (b *builder) keep(err error) {
+	if b.err == nil {
+		b.err = err
+	}
+}
+
+func (b *builder) counter(name string) metric.Int64Counter {
+	row := describe(name)
+	c, err := b.meter.Int64Counter(name, metric.WithUnit(row.unit), metric.WithDescription(row.about))
+	b.keep(err)
+	return c
+}
+
+func (b *builder) floatGauge(name string) metric.Float64ObservableGauge {
+	row := describe(name)
+	g, err := b.meter.Float64ObservableGauge(name, metric.WithUnit(row.unit), metric.WithDescription(row.about))
+	b.keep(err)
+	return g
+}
+
+func (b *builder) intGauge(name string) metric.Int64ObservableGauge {
+	row := describe(name)
+	g, err := b.meter.Int64ObservableGauge(name, metric.WithUnit(row.unit), metric.WithDescription(row.about))
+	b.keep(err)
+	return g
+}
+
+// GateRefusal counts a request that the gate refused. reason is one of the
+// gate's own words ("host", "origin", …).
+func (t *Telemetry) GateRefusal(ctx context.Context, reason string) {
+	t.instruments.gateRefusals.Add(ctx, 1, metric.WithAttributes(attribute.String(AttrGateReason, label(reason))))
+}
+
+// CredstoreError counts a failed operation of the credential store: operation
+// is save, load, delete or list, reason one of the store's own words.
+func (t *Telemetry) CredstoreError(ctx context.Context, operation, reason string) {
+	t.instruments.credstoreErrors.Add(ctx, 1, metric.WithAttributes(
+		attribute.String(AttrOperation, label(operation)), attribute.String(AttrReason, label(reason))))
+}
+
+// AccountSample is what the gauges show of one account.
+type AccountSample struct {
+	Account        string    // its name; only its hash leaves this package
+	State          string    // ok, degraded or sign_in_required
+	RefreshTokenOn time.Time // when its refresh token arrived; zero shows no age
+	Tokens         []TokenSample
+}
+
+// TokenSample is what the gauges show of one cached access token.
+type TokenSample struct {
+	Resource  string
+	ExpiresOn time.Time
+}
+
+// accountStates are all states, so that a gauge that was 1 becomes 0 and does
+// not just vanish.
+var accountStates = []string{"ok", "degraded", "sign_in_required"}
+
+// Observe feeds the gauges of accounts and tokens: read is called for every
+// collection, from any goroutine, and must not block. It returns a function
+// that ends the feeding.
+func (t *Telemetry) Observe(read func() []AccountSample) (stop func(), err error) {
+	i := t.instruments
+	reg, err := t.meter.RegisterCallback(func(_ context.Context, o metric.Observer) error {
+		now := time.Now()
+		for _, s := range read() {
+			t.observeAccount(o, s, now)
+		}
+		return nil
+	}, i.expiresIn, i.accountState, i.refreshTokenAge)
+	if err != nil {
+		return nil, err
+	}
+	return func() { _ = reg.Unregister() }, nil
+}
+
+func (t *Telemetry) observeAccount(o metric.Observer, s AccountSample, now time.Time) {
+	account := attribute.String(AttrAccountHash, t.AccountHash(s.Account))
+	for _, state := range accountStates {
+		value := int64(0)
+		if state == s.State {
+			value = 1
+		}
+		o.ObserveInt64(t.instruments.accountState, value, metric.WithAttributes(account, attribute.String(AttrAccountState, state)))
+	}
+	if !s.RefreshTokenOn.IsZero() {
+		o.ObserveFloat64(t.instruments.refreshTokenAge, now.Sub(s.RefreshTokenOn).Seconds(), metric.WithAttributes(account))
+	}
+	for _, tok := range s.Tokens {
+		o.ObserveFloat64(t.instruments.expiresIn, tok.ExpiresOn.Sub(now).Seconds(),
+			metric.WithAttributes(account, attribute.String(AttrResource, label(tok.Resource))))
+	}
+}
+
+// MetricsHandler serves all metrics as Prometheus text, with those of the Go
+// runtime and the process. It works without any OTEL_* variable and asks no
+// one who is calling: whoever mounts it checks the key.
+func (t *Telemetry) MetricsHandler() http.Handler {
+	return promhttp.HandlerFor(t.registry, promhttp.HandlerOpts{
+		ErrorLog:      slog.NewLogLogger(t.logger.Handler(), slog.LevelWarn),
+		ErrorHandling: promhttp.ContinueOnError,
+	})
+}

@@ -1,0 +1,107 @@
+package telemetry
+
+// This file is the list of every name that leaves the process in telemetry.
+// docs/telemetry.md shows the same list as tables; a test compares both in both
+// directions. A span attribute that is not in attributeNames is removed before
+// export, whoever set it (see filter.go).
+
+// serviceName is the default of OTEL_SERVICE_NAME.
+const serviceName = "m365-token-broker"
+
+// scopeName is the instrumentation scope of all our spans, metrics and logs.
+const scopeName = "github.com/m365-token-broker/broker"
+
+// Names of spans. Server spans are named by their route ("GET /v1/token"),
+// client spans by their method ("POST").
+const (
+	SpanTokenGet        = "token.get"         // one consumer asks for one token
+	SpanTokenRefresh    = "token.refresh"     // one refresh token is redeemed upstream
+	SpanEntraRedeem     = "entra.redeem"      // the token request itself
+	SpanEntraDeviceCode = "entra.device_code" // a device code is asked for
+	SpanCredstoreSave   = "credstore.save"    // a secret is written to the store
+	SpanCredstoreLoad   = "credstore.load"    // a secret is read from the store
+	SpanSignIn          = "signin"            // a person signs in, from start to end
+)
+
+// Names of metrics. Units are in metricTable.
+const (
+	MetricTokenRequests   = "broker.token.requests"
+	MetricTokenDuration   = "broker.token.request.duration"
+	MetricTokenRefreshes  = "broker.token.refreshes"
+	MetricTokenExpiresIn  = "broker.token.expires_in"
+	MetricAccountState    = "broker.account.state"
+	MetricRefreshTokenAge = "broker.refresh_token.age"
+	MetricGateRefusals    = "broker.gate.refusals"
+	MetricCredstoreErrors = "broker.credstore.errors"
+)
+
+// Names of attributes that we set ourselves.
+const (
+	AttrConsumer     = "broker.consumer"            // configured name of the consumer
+	AttrResource     = "broker.resource"            // configured name of the resource
+	AttrAccountHash  = "broker.account.hash"        // see Telemetry.AccountHash
+	AttrAccountState = "broker.account.state"       // ok, degraded, sign_in_required
+	AttrSource       = "broker.token.source"        // cache, refresh, none
+	AttrWarning      = "broker.token.warning"       // token.Kind of a renewal that failed while the token still holds
+	AttrOutcome      = "broker.outcome"             // ok, or a token.Kind
+	AttrGateReason   = "broker.gate.reason"         // which rule of the gate refused
+	AttrOperation    = "broker.credstore.operation" // save, load, delete, list
+	AttrReason       = "broker.credstore.reason"    // why the store failed
+	AttrFlow         = "broker.signin.flow"         // device, browser
+	AttrSignInState  = "broker.signin.state"        // how the sign-in ended
+	AttrEntraError   = "broker.entra.error"         // RFC 6749 section 5.2
+	AttrEntraSub     = "broker.entra.suberror"
+	AttrEntraAADSTS  = "broker.entra.aadsts"
+	AttrEntraCorrID  = "broker.entra.correlation_id" // client-request-id
+	AttrEntraReqID   = "broker.entra.request_id"     // x-ms-request-id
+	AttrErrorType    = "error.type"                  // token.Kind, HTTP status or Go type; never a text
+	AttrRoute        = "http.route"
+	AttrHTTPStatus   = "http.response.status_code"
+	AttrURLFull      = "url.full" // scheme, host and path only
+)
+
+// spanNames are the spans with a fixed name.
+var spanNames = []string{
+	SpanTokenGet, SpanTokenRefresh, SpanEntraRedeem, SpanEntraDeviceCode,
+	SpanCredstoreSave, SpanCredstoreLoad, SpanSignIn,
+}
+
+// attributeNames is every attribute of a span or metric that may leave the
+// process. Those of otelhttp that hold what a caller wrote (url.path,
+// user_agent.original, client.address) are left out on purpose.
+var attributeNames = []string{
+	AttrConsumer, AttrResource, AttrAccountHash, AttrAccountState, AttrSource, AttrWarning,
+	AttrOutcome, AttrGateReason, AttrOperation, AttrReason, AttrFlow, AttrSignInState,
+	AttrEntraError, AttrEntraSub, AttrEntraAADSTS, AttrEntraCorrID, AttrEntraReqID,
+	AttrErrorType, AttrRoute, AttrHTTPStatus, AttrURLFull,
+	"http.request.method", "http.request.body.size", "http.response.body.size",
+	"server.address", "server.port", "url.scheme", "network.protocol.version",
+}
+
+// metric is one row of the table of metrics.
+type metricName struct {
+	name, unit, about string
+	attributes        []string
+}
+
+// metricTable is every metric of ours, in the order of the contract.
+var metricTable = []metricName{
+	{MetricTokenRequests, "{request}", "Token requests of consumers.", []string{AttrConsumer, AttrResource, AttrSource, AttrOutcome}},
+	{MetricTokenDuration, "s", "Time a consumer's token request took inside the broker.", []string{AttrConsumer, AttrResource, AttrSource, AttrOutcome}},
+	{MetricTokenRefreshes, "{refresh}", "Refresh tokens redeemed upstream.", []string{AttrResource, AttrOutcome}},
+	{MetricTokenExpiresIn, "s", "Time until a cached access token expires; negative once it has.", []string{AttrAccountHash, AttrResource}},
+	{MetricAccountState, "{account}", "1 for the state an account is in, 0 for the others.", []string{AttrAccountHash, AttrAccountState}},
+	{MetricRefreshTokenAge, "s", "Time since an account's refresh token arrived.", []string{AttrAccountHash}},
+	{MetricGateRefusals, "{request}", "Requests the gate refused.", []string{AttrGateReason}},
+	{MetricCredstoreErrors, "{error}", "Failed operations of the credential store.", []string{AttrOperation, AttrReason}},
+}
+
+// describe finds a metric's row.
+func describe(name string) metricName {
+	for _, m := range metricTable {
+		if m.name == name {
+			return m
+		}
+	}
+	return metricName{name: name}
+}
