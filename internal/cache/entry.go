@@ -113,4 +113,8 @@ func (e *Entry) markAsked(now time.Time) {
 type Answer struct {
 	Entry     *Entry
 	FromCache bool // false: an upstream redemption was waited for
+
+	// Warning is why the token was not renewed although it was time; the token
+	// that is served is still valid. Nil otherwise.
+	Warning *token.Error
 }

@@ -82,7 +82,7 @@ func (c *Cache) fallback(s *slot, req token.Request, err *token.Error) (Answer, 
 	now := time.Now()
 	s.asked.Store(now.Unix())
 	if e := s.entry.Load(); e != nil && req.Claims == "" && e.left(now) > 0 {
-		return Answer{Entry: e, FromCache: true}, nil
+		return Answer{Entry: e, FromCache: true, Warning: err}, nil
 	}
 	return Answer{}, err
 }
