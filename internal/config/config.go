@@ -1,0 +1,201 @@
+// Package config reads the broker's settings, checks them, says where each one
+// came from, notices when they change, and writes the two kinds of file that
+// the broker writes itself: a first broker.yaml and one drop-in per consumer.
+//
+// A setting comes from, in rising order: a default, broker.yaml, the drop-ins
+// conf.d/*.yaml in name order, the environment (BROKER_…), the command line.
+// The Config type is the schema: its yaml tags are the known keys, so that the
+// parser, the environment, --set and Explain can never disagree about them.
+//
+// goccy/go-yaml parses, because its syntax tree keeps the line of every node
+// and we walk that tree ourselves to name the place of each fault; koanf puts
+// the layers on one another and fills Config. Neither is visible outside.
+package config
+
+import (
+	"strings"
+
+	"github.com/m365-token-broker/broker/internal/token"
+)
+
+// Config is every setting in force. It is immutable once Load has returned it:
+// a reload makes a new one. A Config from Load has passed every check; whether
+// it is complete enough to serve is Loaded.Ready.
+//
+// The tags: yaml is the key, example stands in error texts, enum lists the
+// values allowed.
+type Config struct {
+	// Listen is a loopback address and port; port 0 lets the system choose.
+	Listen string `yaml:"listen" example:"127.0.0.1:8477"`
+	// Cloud decides the hosts of sign-in, Graph and Outlook.
+	Cloud Cloud `yaml:"cloud" enum:"global gcchigh dod china"`
+	// Tenant is the organisation: a GUID or a domain. Where Authority is set it
+	// may be any text, because private clouds name tenants as they like.
+	Tenant string `yaml:"tenant" example:"contoso.com"`
+	// ClientID is our app registration: a GUID, or any text where Authority is set.
+	ClientID string `yaml:"client_id" example:"66666666-7777-8888-9999-000000000000"`
+	// Authority overrides the login host: https://host[:port]; empty = the cloud's.
+	// Ask AuthorityURL for the one in force.
+	Authority string `yaml:"authority" example:"https://login.example.com"`
+	// CAFile is an absolute path to extra root certificates (PEM), or empty. In
+	// a file, a relative path counts from that file's directory.
+	CAFile string `yaml:"ca_file" example:"/etc/ssl/corporate.pem"`
+	// ProxyURL is the outbound proxy and may hold a password; empty = HTTPS_PROXY
+	// and friends.
+	ProxyURL token.Secret `yaml:"proxy_url" example:"http://proxy.example.com:8080"`
+	// Store is where sign-ins are kept.
+	Store Store `yaml:"store" enum:"auto wincred secret-service file memory"`
+
+	// Accounts are the aliases. An account not named here is known by its
+	// lower-case user name.
+	Accounts map[string]Account `yaml:"accounts" example:"{ops: {username: ops@contoso.com}}"`
+	// Resources are the built-in ones of the cloud (graph, ews, imap, smtp, pop)
+	// with the file's on top.
+	Resources map[string]Resource `yaml:"resources" example:"{crm: {scopes: [\"api://crm/.default\"]}}"`
+	// Consumers are the programs that may call us.
+	Consumers map[string]Consumer `yaml:"consumers" example:"{crm: {key_sha256: [\"<64 hex digits>\"], accounts: [ops], resources: [graph]}}"`
+	// MAPI are the Outlook targets.
+	MAPI map[string]Target `yaml:"mapi" example:"{archive: {profile: Outlook}}"`
+
+	Dialects  Dialects  `yaml:"dialects" example:"{azd: false}"`
+	Telemetry Telemetry `yaml:"telemetry" example:"{log_level: info}"`
+}
+
+// Account is one alias.
+type Account struct {
+	// Username is the lower-case user principal name; empty = whoever signs in
+	// under this alias.
+	Username string `yaml:"username" example:"ops@contoso.com"`
+	Tenant   string `yaml:"tenant" example:"contoso.com"`                             // empty = Config.Tenant
+	ClientID string `yaml:"client_id" example:"66666666-7777-8888-9999-000000000000"` // empty = Config.ClientID
+}
+
+// Resource is one fixed scope set of one audience.
+type Resource struct {
+	Scopes  token.Scopes `yaml:"scopes" example:"[\"https://graph.microsoft.com/.default\"]"` // without the reserved OIDC scopes
+	BaseURL string       `yaml:"base_url" example:"https://graph.microsoft.com"`              // for the proxy; no trailing slash; may be empty
+}
+
+// Consumer is one program that may call us, and what it may have.
+type Consumer struct {
+	// KeySHA256 are the lower-case hex SHA-256 digests of its keys; two while a
+	// rotation overlaps. An empty list locks the consumer out.
+	KeySHA256 []string `yaml:"key_sha256" example:"[\"<64 hex digits>\"]" show:"short"`
+	// Accounts are canonical account names: aliases, or lower-case user names.
+	Accounts  []string `yaml:"accounts" example:"[ops]"`
+	Resources []string `yaml:"resources" example:"[graph, ews]"`
+	MAPI      []string `yaml:"mapi" example:"[archive]"`
+	// Rate limits its token requests; the zero Rate is no limit.
+	Rate Rate `yaml:"rate" example:"50/s"`
+	// Executable is the absolute path of the only program that may use the key;
+	// empty = any.
+	Executable string `yaml:"executable" example:"/opt/crm/sync"`
+	// Metrics allows GET /metrics.
+	Metrics bool `yaml:"metrics" example:"true"`
+}
+
+// Target is one Outlook profile that an Extended MAPI consumer works through.
+type Target struct {
+	Profile string `yaml:"profile" example:"Outlook"`                 // Outlook profile, at most 64 characters
+	Mode    Mode   `yaml:"mode" enum:"cached online"`                 // how the consumer opens the mailbox; default cached
+	Policy  Policy `yaml:"policy" enum:"supervise nudge notify_only"` // default nudge
+	Account string `yaml:"account" example:"CONTOSO\\svc-archive"`    // the Windows account the consumer runs as (not one of Config.Accounts); empty = ours
+	Service string `yaml:"service" example:"ArchiveService"`          // the consumer's Windows service; empty = not known
+}
+
+// Dialects switches the foreign token protocols on and off.
+type Dialects struct {
+	ManagedIdentity        bool `yaml:"managed_identity" example:"true"`
+	AZD                    bool `yaml:"azd" example:"true"`
+	Sidecar                bool `yaml:"sidecar" example:"true"`
+	SidecarUnauthenticated bool `yaml:"sidecar_unauthenticated" example:"false"`
+}
+
+// Telemetry says how we log. Traces and metrics follow the OTEL_* variables.
+type Telemetry struct {
+	LogLevel  LogLevel  `yaml:"log_level" enum:"debug info warn error"`
+	LogFormat LogFormat `yaml:"log_format" enum:"auto text json"` // auto: text in a terminal, else json
+}
+
+// The closed sets of values; the enum tags above list them.
+type (
+	Store     string
+	Mode      string
+	Policy    string
+	LogLevel  string
+	LogFormat string
+)
+
+// The stores. StoreAuto chooses the platform's own.
+const (
+	StoreAuto          Store = "auto"
+	StoreWincred       Store = "wincred"
+	StoreSecretService Store = "secret-service"
+	StoreFile          Store = "file"
+	StoreMemory        Store = "memory"
+)
+
+// How a MAPI consumer opens its mailbox, and what we may do to Outlook for it.
+const (
+	ModeCached       Mode   = "cached"
+	ModeOnline       Mode   = "online"
+	PolicySupervise  Policy = "supervise"
+	PolicyNudge      Policy = "nudge"
+	PolicyNotifyOnly Policy = "notify_only"
+)
+
+// DefaultListen is where the broker listens when nothing else is said.
+const DefaultListen = "127.0.0.1:8477"
+
+// defaults are the settings in force where nobody sets anything. The built-in
+// resources are not among them: they depend on the cloud.
+func defaults() map[string]any {
+	return map[string]any{
+		"listen": DefaultListen,
+		"cloud":  string(CloudGlobal),
+		"store":  string(StoreAuto),
+		"dialects": map[string]any{
+			"managed_identity": true, "azd": true, "sidecar": true, "sidecar_unauthenticated": false,
+		},
+		"telemetry": map[string]any{"log_level": "info", "log_format": "auto"},
+	}
+}
+
+// App is the app registration that the account of that name signs in with: its
+// own tenant and client ID where the alias has them, else the general ones.
+func (c *Config) App(account string) token.App {
+	app := token.App{Authority: c.AuthorityURL(), Tenant: c.Tenant, ClientID: c.ClientID}
+	if a, ok := c.Accounts[account]; ok {
+		if a.Tenant != "" {
+			app.Tenant = a.Tenant
+		}
+		if a.ClientID != "" {
+			app.ClientID = a.ClientID
+		}
+	}
+	return app
+}
+
+// Canonical turns what a person or a consumer calls an account, an alias or a
+// user name in any case, into the account's name. It does not say whether
+// anybody is signed in under it.
+func (c *Config) Canonical(account string) string {
+	if _, ok := c.Accounts[account]; ok {
+		return account
+	}
+	if aliases := c.aliasesOf(account); len(aliases) == 1 {
+		return aliases[0]
+	}
+	return strings.ToLower(account)
+}
+
+// aliasesOf lists, in name order, the aliases whose user name is username.
+func (c *Config) aliasesOf(username string) []string {
+	var found []string
+	for _, alias := range sortedKeys(c.Accounts) {
+		if username != "" && strings.EqualFold(c.Accounts[alias].Username, username) {
+			found = append(found, alias)
+		}
+	}
+	return found
+}

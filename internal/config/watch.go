@@ -1,0 +1,201 @@
+package config
+
+import (
+	"context"
+	"errors"
+	"io/fs"
+	"log/slog"
+	"path/filepath"
+	"sync/atomic"
+	"time"
+
+	"github.com/fsnotify/fsnotify"
+)
+
+// debounce is how long the files must be quiet before they are read again: an
+// editor writes a file in several steps.
+const debounce = 200 * time.Millisecond
+
+// debounceMax bounds the wait where the directory is never quiet.
+const debounceMax = 2 * time.Second
+
+// WatchConfig is what a Watcher needs.
+type WatchConfig struct {
+	Loaded *Loaded      // in force at the start
+	Logger *slog.Logger // takes what was applied and what was refused
+
+	// Apply puts new settings in force. It runs on the Watcher's goroutine, one
+	// call at a time, never without a change. An error refuses the new settings.
+	Apply func(before, after *Loaded, changes []Change) error
+
+	// Refused, where set, hears why a new version was refused, once per
+	// different reason, and nil when the settings are good again.
+	Refused func(error)
+}
+
+// Watcher reads the settings again when their files change. A bad new version
+// is refused and the old one stays in force.
+type Watcher struct {
+	cfg     WatchConfig
+	current atomic.Pointer[Loaded]
+	reload  chan chan error
+	refused string // the last reason, so that it is told once
+}
+
+// NewWatcher makes a Watcher; Run starts it.
+func NewWatcher(cfg WatchConfig) *Watcher {
+	w := &Watcher{cfg: cfg, reload: make(chan chan error)}
+	w.current.Store(cfg.Loaded)
+	return w
+}
+
+// Current is the settings in force. It is safe for concurrent use.
+func (w *Watcher) Current() *Loaded { return w.current.Load() }
+
+// Reload reads the files now and waits for the outcome: nil where the settings
+// on disk are in force. It needs a running Run; for a writer that wants to see
+// its own change at once, and for SIGHUP.
+func (w *Watcher) Reload(ctx context.Context) error {
+	done := make(chan error, 1)
+	select {
+	case w.reload <- done:
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	select {
+	case err := <-done:
+		return err
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// Run watches until ctx ends and returns nil then. Where the system cannot
+// watch files it says so in the log and goes on serving Reload.
+func (w *Watcher) Run(ctx context.Context) error {
+	var events chan fsnotify.Event
+	var errs chan error
+	files, err := fsnotify.NewWatcher()
+	if err != nil {
+		w.cfg.Logger.Warn("configuration files cannot be watched; changes need a restart", "error", err)
+	} else {
+		defer func() { _ = files.Close() }()
+		events, errs = files.Events, files.Errors
+	}
+	w.arm(files)
+	var quiet <-chan time.Time
+	var first time.Time // of the changes not yet read
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case done := <-w.reload:
+			w.arm(files)
+			done <- w.take()
+		case event := <-events:
+			if !w.concerns(event.Name) {
+				continue
+			}
+			if quiet == nil {
+				first = time.Now()
+			}
+			quiet = time.After(min(debounce, max(0, debounceMax-time.Since(first))))
+		case err := <-errs:
+			// Events were lost (an overflow): look at the files themselves.
+			w.cfg.Logger.Warn("watching configuration files", "error", err)
+			quiet, first = time.After(debounce), time.Now()
+		case <-quiet:
+			quiet = nil
+			w.arm(files)
+			_ = w.take() // told by take itself
+		}
+	}
+}
+
+// arm watches the directories there are: files are often replaced, and a watch
+// on a file would stay with the old one. The directory above is watched for the
+// config directory to appear, and the one behind a symbolic link for its target.
+// Adding a directory twice is harmless; one that does not exist is tried again
+// after the next change.
+func (w *Watcher) arm(files *fsnotify.Watcher) {
+	if files == nil {
+		return
+	}
+	p := w.Current().Places
+	dir := filepath.Dir(p.ConfigFile)
+	dirs := []string{filepath.Dir(dir), dir, p.ConfDir}
+	if target, err := filepath.EvalSymlinks(p.ConfigFile); err == nil {
+		dirs = append(dirs, filepath.Dir(target))
+	}
+	for _, d := range dirs {
+		if err := files.Add(d); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			w.cfg.Logger.Warn("a configuration directory cannot be watched; changes in it need a restart", "dir", d, "error", err)
+		}
+	}
+}
+
+// concerns keeps the noise of the directory above out.
+func (w *Watcher) concerns(path string) bool {
+	dir := filepath.Dir(w.Current().Places.ConfigFile)
+	above := filepath.Dir(dir)
+	return path == dir || above == dir || filepath.Dir(path) != above
+}
+
+// take reads the settings and puts them in force.
+func (w *Watcher) take() error {
+	before := w.Current()
+	after, changes, err := w.read(before)
+	if err == nil && len(changes) > 0 {
+		err = w.cfg.Apply(before, after, changes)
+	}
+	if err != nil {
+		if err.Error() != w.refused {
+			w.refused = err.Error()
+			w.cfg.Logger.Error("the new configuration is refused; the old one stays in force", "error", err)
+			w.tell(err)
+		}
+		return err
+	}
+	if w.refused != "" {
+		w.refused = ""
+		w.tell(nil)
+	}
+	w.current.Store(after)
+	if len(changes) > 0 {
+		w.report(changes)
+	}
+	return nil
+}
+
+// read loads the files again. What served before must not stop to be complete.
+func (w *Watcher) read(before *Loaded) (*Loaded, []Change, error) {
+	after, err := before.Reload()
+	if err != nil {
+		return nil, nil, err
+	}
+	if err := after.Ready(); err != nil && before.Ready() == nil {
+		return nil, nil, err
+	}
+	return after, Diff(before, after), nil
+}
+
+func (w *Watcher) tell(err error) {
+	if w.cfg.Refused != nil {
+		w.cfg.Refused(err)
+	}
+}
+
+func (w *Watcher) report(changes []Change) {
+	var now, later []string
+	for _, c := range changes {
+		if c.Restart {
+			later = append(later, c.Key)
+		} else {
+			now = append(now, c.Key)
+		}
+	}
+	w.cfg.Logger.Info("the new configuration is in force", "changed", now)
+	if len(later) > 0 {
+		w.cfg.Logger.Warn("some changes take effect when the broker starts again", "restart_needed_for", later)
+	}
+}
