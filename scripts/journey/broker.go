@@ -1,0 +1,205 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"time"
+)
+
+// broker runs the program under test: `serve` in the background, and single
+// commands beside it.
+type broker struct {
+	argv   []string // how to start the program
+	wine   bool
+	config string // as the program sees the path
+	state  string // as this program sees it
+	listen string
+	log    string
+
+	serving *exec.Cmd
+	done    chan error
+}
+
+// newBroker writes the configuration.
+func newBroker(o options, a *authority, dir string) (*broker, error) {
+	listen, err := freeAddress()
+	if err != nil {
+		return nil, err
+	}
+	b := &broker{
+		argv:   []string{o.broker},
+		wine:   o.wine,
+		state:  filepath.Join(dir, "state"),
+		listen: listen,
+		log:    filepath.Join(dir, "broker.log"),
+	}
+	if o.wine {
+		b.argv = []string{"wine", o.broker}
+	}
+	config := fmt.Sprintf(`listen: %s
+tenant: %s
+client_id: %s
+authority: '%s'
+ca_file: '%s'
+store: %s
+accounts:
+  ops: {username: %s}
+telemetry: {log_level: debug}
+`, listen, a.tenant, a.clientID, a.url, b.path(a.caFile), o.store, a.user)
+	file := filepath.Join(dir, "broker.yaml")
+	b.config = b.path(file)
+	return b, os.WriteFile(file, []byte(config), 0o600)
+}
+
+// freeAddress is a loopback address that nobody listens on.
+func freeAddress() (string, error) {
+	l, err := (&net.ListenConfig{}).Listen(context.Background(), "tcp", "127.0.0.1:0")
+	if err != nil {
+		return "", err
+	}
+	defer func() { _ = l.Close() }()
+	return l.Addr().String(), nil
+}
+
+// path is how the program spells a path of this machine.
+func (b *broker) path(name string) string {
+	if b.wine {
+		return "Z:" + strings.ReplaceAll(name, "/", `\`)
+	}
+	return name
+}
+
+func (b *broker) command(ctx context.Context, args ...string) *exec.Cmd {
+	args = append(append(b.argv[1:len(b.argv):len(b.argv)], args...),
+		"--config", b.config, "--state-dir", b.path(b.state))
+	return exec.CommandContext(ctx, b.argv[0], args...)
+}
+
+// serve starts the broker and waits until it answers.
+func (b *broker) serve(ctx context.Context) error {
+	log, err := os.OpenFile(b.log, os.O_APPEND|os.O_CREATE|os.O_WRONLY, 0o600)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = log.Close() }()
+	b.serving = b.command(ctx, "serve")
+	b.serving.Stdout, b.serving.Stderr = log, log
+	if err := b.serving.Start(); err != nil {
+		return err
+	}
+	b.done = make(chan error, 1)
+	go func() { b.done <- b.serving.Wait() }()
+	for deadline := time.Now().Add(30 * time.Second); time.Now().Before(deadline); time.Sleep(50 * time.Millisecond) {
+		select {
+		case err := <-b.done:
+			b.serving = nil
+			return fmt.Errorf("serve ended at once: %w", err)
+		default:
+		}
+		if _, err := b.call(ctx, http.MethodGet, "/livez", nil); err == nil {
+			return nil
+		}
+	}
+	return errors.New("serve does not answer on /livez")
+}
+
+// kill ends the broker as a power cut would.
+func (b *broker) kill() {
+	if b.serving != nil {
+		_ = b.serving.Process.Kill()
+		<-b.done
+		b.serving = nil
+	}
+}
+
+// stop asks the broker to end, as Ctrl-C does, and waits for it.
+func (b *broker) stop() error {
+	if err := b.serving.Process.Signal(os.Interrupt); err != nil {
+		return err
+	}
+	select {
+	case err := <-b.done:
+		b.serving = nil
+		return err
+	case <-time.After(15 * time.Second):
+		b.kill()
+		return errors.New("the broker did not end within 15 s of an interrupt")
+	}
+}
+
+// run runs one command to its end and gives its output and its exit code.
+func (b *broker) run(ctx context.Context, args ...string) (string, int, error) {
+	ctx, cancel := context.WithTimeout(ctx, time.Minute)
+	defer cancel()
+	cmd := b.command(ctx, args...)
+	var stdout, stderr bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &stdout, &stderr
+	err := cmd.Run()
+	if e, ok := errors.AsType[*exec.ExitError](err); ok && e.ExitCode() >= 0 {
+		return stdout.String() + stderr.String(), e.ExitCode(), nil
+	}
+	if err != nil {
+		return "", 0, fmt.Errorf("broker %s: %w\n%s", args[0], err, &stderr)
+	}
+	return stdout.String(), 0, nil
+}
+
+// must is run for commands that have to succeed.
+func (b *broker) must(ctx context.Context, args ...string) (string, error) {
+	out, code, err := b.run(ctx, args...)
+	if err == nil && code != 0 {
+		err = fmt.Errorf("broker %s ended with %d:\n%s", strings.Join(args, " "), code, out)
+	}
+	return strings.TrimSpace(out), err
+}
+
+// call speaks to the API with the admin key.
+func (b *broker) call(ctx context.Context, method, path string, body any) (map[string]any, error) {
+	text, err := json.Marshal(body)
+	if err != nil {
+		return nil, err
+	}
+	req, err := http.NewRequestWithContext(ctx, method, "http://"+b.listen+path, bytes.NewReader(text))
+	if err != nil {
+		return nil, err
+	}
+	req.Header.Set("Content-Type", "application/json")
+	if key, err := os.ReadFile(filepath.Join(b.state, "admin.key")); err == nil {
+		req.Header.Set("Authorization", "Bearer "+strings.TrimSpace(string(key)))
+	}
+	client := &http.Client{Timeout: 30 * time.Second}
+	res, err := client.Do(req)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = res.Body.Close() }()
+	answer, err := io.ReadAll(io.LimitReader(res.Body, 1<<20))
+	if err != nil {
+		return nil, err
+	}
+	if res.StatusCode != http.StatusOK {
+		return nil, fmt.Errorf("%s %s: %s %s", method, path, res.Status, answer)
+	}
+	var m map[string]any
+	return m, json.Unmarshal(answer, &m)
+}
+
+// logTail is the end of the broker's log.
+func (b *broker) logTail() string {
+	text, err := os.ReadFile(b.log)
+	if err != nil {
+		return err.Error()
+	}
+	const most = 8 << 10
+	return string(text[max(0, len(text)-most):])
+}

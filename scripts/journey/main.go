@@ -1,0 +1,93 @@
+// Command journey takes a built broker through its main story from outside, as a
+// person and a program would: sign in once, get tokens, rotate, be killed,
+// start again without a new sign-in, sign out.
+//
+//	journey sandbox  -broker bin/broker [-store file]
+//	journey sandbox  -broker bin/broker.exe -wine -store wincred
+//	journey provider -broker bin/broker -node DIR
+//
+// The authority is the project's own sandbox, or the OpenID provider of
+// scripts/independent-provider, installed in DIR, where a person's steps are
+// done by posting the provider's own forms.
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"time"
+)
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
+	defer stop()
+	if err := run(ctx, os.Args[1:]); err != nil {
+		fmt.Fprintln(os.Stderr, "journey:", err)
+		os.Exit(1)
+	}
+}
+
+// options are the flags.
+type options struct {
+	authority string // "sandbox" or "provider"
+	broker    string // the program
+	wine      bool   // run it with wine
+	store     string // the config's store
+	node      string // where the provider is installed
+}
+
+func parse(args []string) (options, error) {
+	var o options
+	fs := flag.NewFlagSet("journey sandbox|provider", flag.ContinueOnError)
+	fs.StringVar(&o.broker, "broker", "bin/broker", "the broker `program`")
+	fs.BoolVar(&o.wine, "wine", false, "run it with wine")
+	fs.StringVar(&o.store, "store", "file", "where it keeps the sign-in")
+	fs.StringVar(&o.node, "node", "", "the `folder` that the provider is installed in")
+	if len(args) == 0 {
+		fs.Usage()
+		return o, errors.New("name the authority: sandbox or provider")
+	}
+	o.authority = args[0]
+	if err := fs.Parse(args[1:]); err != nil {
+		return o, err
+	}
+	abs, err := filepath.Abs(o.broker)
+	o.broker = abs
+	return o, err
+}
+
+func run(ctx context.Context, args []string) error {
+	o, err := parse(args)
+	if err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(ctx, 5*time.Minute)
+	defer cancel()
+	dir, err := os.MkdirTemp("", "journey-")
+	if err != nil {
+		return err
+	}
+	defer func() { _ = os.RemoveAll(dir) }()
+
+	auth, err := startAuthority(ctx, o, dir)
+	if err != nil {
+		return err
+	}
+	defer auth.close()
+
+	b, err := newBroker(o, auth, dir)
+	if err != nil {
+		return err
+	}
+	defer b.kill()
+	started := time.Now()
+	if err := (&journey{broker: b, authority: auth}).run(ctx); err != nil {
+		return fmt.Errorf("%w\n\nthe broker's log:\n%s", err, b.logTail())
+	}
+	fmt.Printf("journey: done in %.1f s\n", time.Since(started).Seconds())
+	return nil
+}
