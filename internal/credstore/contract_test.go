@@ -23,3 +23,9 @@ func TestContractFile(t *testing.T) {
 		})
 	}
 }
+
+func TestContractWincredLogic(t *testing.T) {
+	credstoretest.Run(t, func(t *testing.T) credstore.Store {
+		return credstoretest.Reopenable(credstore.FakeWincred(t))
+	})
+}

@@ -13,3 +13,11 @@ func OpenTestFile(t testing.TB, dir string, home Store) Store {
 	}
 	return mustOpenFile(t, dir, &keyHome{kind: SecretService, store: home})
 }
+
+// FakeWincred opens a wincred store over a Credential Manager in memory; again
+// opens the same once more.
+func FakeWincred(t testing.TB) (store Store, again func(testing.TB) Store) {
+	fake := newFakeCredentials(t)
+	again = func(testing.TB) Store { return fakeWincred(fake) }
+	return again(t), again
+}

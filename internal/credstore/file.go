@@ -10,13 +10,12 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
-	"strings"
 	"time"
 
 	"github.com/gofrs/flock"
 )
 
-// Names in the directory of the file store. A record "x" is in x.a and x.b.
+// Names in the directory of the file store. A record "x" is in record-x.a and record-x.b.
 const (
 	lockName = ".lock"
 	keyName  = "store.key"
@@ -107,8 +106,7 @@ func (f *fileStore) List(ctx context.Context) (ids []string, err error) {
 	err = f.alone(ctx, opList, func() error {
 		entries, err := os.ReadDir(f.dir)
 		for _, e := range entries {
-			id, s, ok := strings.Cut(e.Name(), ".")
-			if ok && (slot(s) == slotA || slot(s) == slotB) && ValidID(id) == nil {
+			if id, ok := parseSlotName(e.Name()); ok {
 				ids = append(ids, id)
 			}
 		}
@@ -145,9 +143,9 @@ func (f *fileStore) alone(ctx context.Context, op string, do func() error) error
 	return fileError(op, err)
 }
 
-// leftover matches the temporary files of renameio (".x.a123") and of
-// natefinch/atomic ("x.a123").
-var leftover = regexp.MustCompile(`^\.?([a-z0-9-]{1,64}\.[ab]|store\.key|auto)[0-9]+$`)
+// leftover matches the temporary files of renameio (".record-x.a123") and of
+// natefinch/atomic ("record-x.a123").
+var leftover = regexp.MustCompile(`^\.?(record-[a-z0-9-]{1,64}\.[ab]|store\.key|auto)[0-9]+$`)
 
 // sweep removes the temporary files of a process that died.
 func (f *fileStore) sweep() error {

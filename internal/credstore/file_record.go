@@ -9,6 +9,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strings"
 )
 
 // A file of the store: magic "MTBF", format version 1, generation (8 bytes,
@@ -93,7 +94,20 @@ type fileSlots struct {
 	noKey *noKeyError // why there is no key, where that matters
 }
 
-func slotPath(dir, id string, s slot) string { return filepath.Join(dir, id+"."+string(s)) }
+// recordPrefix begins the name of every record, because on Windows a file
+// cannot be called "con" or "nul", whatever its extension.
+const recordPrefix = "record-"
+
+func slotPath(dir, id string, s slot) string {
+	return filepath.Join(dir, recordPrefix+id+"."+string(s))
+}
+
+// parseSlotName is the reverse of slotPath; ok is false for a name that is not ours.
+func parseSlotName(name string) (id string, ok bool) {
+	name, ours := strings.CutPrefix(name, recordPrefix)
+	id, s, _ := strings.Cut(name, ".")
+	return id, ours && (slot(s) == slotA || slot(s) == slotB) && ValidID(id) == nil
+}
 
 func (f fileSlots) read(id string, s slot) (replica, error) {
 	path := slotPath(f.dir, id, s)

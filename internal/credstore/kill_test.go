@@ -18,11 +18,12 @@ import (
 func massacre(t *testing.T, what string, reopen func() Store, kills, rotations int) {
 	t.Helper()
 	acknowledged, killed, inFlight := 0, 0, 0
+	pace := 5 * time.Millisecond
 	for killed < kills || acknowledged < rotations {
-		if t.Context().Err() != nil || killed > 20*kills {
+		if killed > 20*kills {
 			t.Fatalf("%d kills and %d rotations: no progress", killed, acknowledged)
 		}
-		tried, okayed := oneVictim(t, what, acknowledged)
+		tried, okayed := oneVictim(t, what, acknowledged, &pace)
 		killed++
 		data, err := reopen().Load(t.Context(), victimID)
 		if errors.Is(err, ErrNotFound) && okayed == 0 {
@@ -43,9 +44,11 @@ func massacre(t *testing.T, what string, reopen func() Store, kills, rotations i
 	t.Logf("%d kills, %d of them with a Save in flight, %d rotations, 0 lost", killed, inFlight, acknowledged)
 }
 
-// oneVictim runs a victim until a random moment and says which generation it
-// tried last and which was acknowledged last, beginning with what was there.
-func oneVictim(t *testing.T, what string, before int) (tried, okayed int) {
+// oneVictim runs a victim into one of its first rotations, kills it at a random
+// moment of that, and says which generation it tried last and which was
+// acknowledged last, beginning with what was there before. pace is how long a
+// rotation takes; it is corrected by what is seen.
+func oneVictim(t *testing.T, what string, before int, pace *time.Duration) (tried, okayed int) {
 	t.Helper()
 	cmd := exec.CommandContext(t.Context(), os.Args[0])
 	cmd.Env = append(os.Environ(), helperEnv+"="+what)
@@ -58,9 +61,9 @@ func oneVictim(t *testing.T, what string, before int) (tried, okayed int) {
 		t.Fatal(err)
 	}
 	tried, okayed = before, before
-	lines := bufio.NewScanner(out)
-	armed := false
-	for lines.Scan() {
+	last := before + 1 + rand.N(3) // the rotation to die in
+	var began time.Time
+	for lines := bufio.NewScanner(out); lines.Scan(); {
 		var word string
 		var generation int
 		if _, err := fmt.Sscan(lines.Text(), &word, &generation); err != nil {
@@ -68,12 +71,12 @@ func oneVictim(t *testing.T, what string, before int) (tried, okayed int) {
 		}
 		if word == "ok" {
 			okayed = generation
-		} else {
-			tried = generation
+			*pace = (*pace + time.Since(began)) / 2
+			continue
 		}
-		if !armed { // it rotates now: strike within the next few rotations
-			armed = true
-			time.AfterFunc(rand.N(6*time.Millisecond), func() { cmd.Process.Kill() })
+		tried, began = generation, time.Now()
+		if generation == last {
+			time.AfterFunc(rand.N(*pace), func() { cmd.Process.Kill() })
 		}
 	}
 	var exit *exec.ExitError

@@ -180,7 +180,7 @@ func (c credentialSlots) parseTarget(target string) (id string, s slot, index in
 	}
 	index, err := strconv.Atoi(parts[2])
 	s = slot(strings.ToLower(parts[1]))
-	if err != nil || ValidID(parts[0]) != nil || (s != slotA && s != slotB) || c.target(parts[0], s, index) != target {
+	if err != nil || index < 0 || ValidID(parts[0]) != nil || (s != slotA && s != slotB) || c.target(parts[0], s, index) != target {
 		return "", "", 0, false
 	}
 	return parts[0], s, index, true
