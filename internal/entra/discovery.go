@@ -151,11 +151,11 @@ func parseDiscovery(body []byte, host, tenant string) (endpoints, error) {
 	if err != nil || issuer.Scheme != "https" || (!equalHost(issuer.Host, host) && !slices.Contains(issuerHosts(), strings.ToLower(issuer.Host))) {
 		return endpoints{}, fmt.Errorf("its issuer is at another host (%q)", hostOf(issuer))
 	}
-	for name, raw := range map[string]string{
-		"authorization_endpoint": e.authorization, "token_endpoint": e.token, "device_authorization_endpoint": e.device,
+	for _, at := range []struct{ name, url string }{
+		{"authorization_endpoint", e.authorization}, {"token_endpoint", e.token}, {"device_authorization_endpoint", e.device},
 	} {
-		if u, err := url.Parse(raw); err != nil || !sameHost(u, host) {
-			return endpoints{}, fmt.Errorf("its %s is not https at the authority's own host (%q)", name, hostOf(u))
+		if u, err := url.Parse(at.url); err != nil || !sameHost(u, host) {
+			return endpoints{}, fmt.Errorf("its %s is not https at the authority's own host (%q)", at.name, hostOf(u))
 		}
 	}
 	return e, nil

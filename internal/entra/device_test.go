@@ -1,0 +1,307 @@
+package entra
+
+import (
+	"context"
+	"net"
+	"slices"
+	"strings"
+	"syscall"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/m365-token-broker/broker/internal/token"
+)
+
+// gaps are the pauses between the token requests, the first one since start.
+func (a *authority) gaps(start time.Time) []time.Duration {
+	var out []time.Duration
+	for _, s := range a.requests("/token") {
+		out = append(out, s.at.Sub(start))
+		start = s.at
+	}
+	return out
+}
+
+func pending() answer { return oauth(400, "authorization_pending", aadsts(70016)...) }
+
+func TestDeviceCode(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		a := newAuthority(t)
+		a.tokens = []answer{pending(), pending(), ok(tokenDoc(nil))}
+		c := a.client()
+		start := time.Now()
+		code, err := c.DeviceCode(t.Context(), testApp(), graph)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if code.UserCode != "ABCD-EFGH" || code.VerificationURI != "https://login.test/device" || code.Interval != 5*time.Second ||
+			code.ExpiresOn != start.Add(15*time.Minute) || code.Message != "Open https://login.test/device in any browser and enter the code ABCD-EFGH." {
+			t.Errorf("code: %+v", code)
+		}
+		quiet(t, code)
+		grant, err := code.Wait(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		now := time.Now()
+		if grant.App != testApp() || grant.HomeAccountID != testHome || grant.Username != "Ops@contoso.com" || grant.Flow != token.FlowDevice ||
+			grant.SignedInOn != now || grant.ObtainedOn != now || grant.RefreshToken.Reveal() != canary+"-refresh-2" {
+			t.Errorf("grant: %+v", grant)
+		}
+		quiet(t, grant)
+		if got, want := a.gaps(start), []time.Duration{5 * time.Second, 5 * time.Second, 5 * time.Second}; !slices.Equal(got, want) {
+			t.Errorf("gaps %v, want %v", got, want)
+		}
+		poll := a.requests("/token")[0].form
+		if poll.Get("grant_type") != deviceGrant || poll.Get("device_code") != canary+"-device" || poll.Get("client_id") != testClient {
+			t.Errorf("poll: %v", poll)
+		}
+		if f := a.requests("/devicecode")[0].form; f.Get("scope") != "https://graph.microsoft.com/.default openid offline_access profile" {
+			t.Errorf("device request: %v", f)
+		}
+	})
+}
+
+func TestDeviceCodePace(t *testing.T) {
+	const s = time.Second
+	reset := answer{err: &net.OpError{Op: "read", Err: syscall.ECONNRESET}}
+	tests := map[string]struct {
+		interval any
+		tokens   []answer
+		want     []time.Duration
+	}{
+		"quick":         {1, []answer{pending(), pending(), pending(), ok(tokenDoc(nil))}, []time.Duration{s, s, s, s}},
+		"no interval":   {nil, []answer{pending(), ok(tokenDoc(nil))}, []time.Duration{5 * s, 5 * s}},
+		"string":        {"2", []answer{pending(), ok(tokenDoc(nil))}, []time.Duration{2 * s, 2 * s}},
+		"slow":          {17, []answer{pending(), ok(tokenDoc(nil))}, []time.Duration{17 * s, 17 * s}},
+		"slow_down":     {1, []answer{oauth(400, "slow_down"), oauth(400, "slow_down"), pending(), ok(tokenDoc(nil))}, []time.Duration{s, 6 * s, 11 * s, 11 * s}},
+		"slow_down 429": {1, []answer{oauth(429, "slow_down"), ok(tokenDoc(nil))}, []time.Duration{s, 6 * s}},
+		"faults": {
+			5, []answer{
+				reset, {status: 503}, {status: 200, body: "<html>"}, {status: 407}, {status: 302},
+				pending(), reset, ok(tokenDoc(nil)),
+			},
+			[]time.Duration{5 * s, 5 * s, 10 * s, 20 * s, 30 * s, 30 * s, 5 * s, 5 * s},
+		},
+		"Retry-After":  {5, []answer{{status: 429, header: map[string][]string{"Retry-After": {"40"}}}, ok(tokenDoc(nil))}, []time.Duration{5 * s, 40 * s}},
+		"hang":         {5, []answer{{hang: true}, ok(tokenDoc(nil))}, []time.Duration{5 * s, 20 * s}}, // 15 s of time-out, 5 s of pause
+		"error in 200": {5, []answer{oauth(200, "invalid_grant"), ok(tokenDoc(nil))}, []time.Duration{5 * s, 5 * s}},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				a := newAuthority(t)
+				a.device, a.tokens = ok(deviceDoc(900, tt.interval)), tt.tokens
+				start := time.Now()
+				code, err := a.client().DeviceCode(t.Context(), testApp(), graph)
+				if err != nil {
+					t.Fatal(err)
+				}
+				if _, err := code.Wait(t.Context()); err != nil {
+					t.Fatal(err)
+				}
+				if got := a.gaps(start); !slices.Equal(got, tt.want) {
+					t.Errorf("gaps %v, want %v", got, tt.want)
+				}
+			})
+		})
+	}
+}
+
+func TestDeviceCodeEnds(t *testing.T) {
+	tests := map[string]struct {
+		answer answer
+		kind   token.Kind
+		detail string
+	}{
+		"declined":         {oauth(400, "authorization_declined"), token.KindDeclined, "declined"},
+		"access_denied":    {oauth(400, "access_denied"), token.KindDeclined, "declined"},
+		"consent declined": {oauth(400, "access_denied", aadsts(65004)...), token.KindDeclined, "consent"},
+		"expired_token":    {oauth(400, "expired_token", aadsts(70020)...), token.KindExpired, "start the sign-in again"},
+		"bad code":         {oauth(400, "bad_verification_code"), token.KindExpired, "start the sign-in again"},
+		"public client":    {oauth(401, "invalid_client", aadsts(7000218)...), token.KindConfiguration, "Allow public client flows"},
+		"policy":           {oauth(400, "invalid_grant", merge(sub("message_only"), aadsts(53003))...), token.KindPolicyBlocked, "Conditional Access"},
+		"no refresh token": {ok(tokenDoc(map[string]any{"refresh_token": nil})), token.KindConfiguration, "offline_access"},
+		"nobody":           {ok(tokenDoc(map[string]any{"id_token": nil, "client_info": nil})), token.KindInvalid, "who signed in"},
+		"unknown":          {oauth(400, "something_new"), token.KindInvalid, "does not know"},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				a := newAuthority(t)
+				a.tokens = []answer{pending(), tt.answer}
+				code, err := a.client().DeviceCode(t.Context(), testApp(), graph)
+				if err != nil {
+					t.Fatal(err)
+				}
+				_, err = code.Wait(t.Context())
+				e := problemOf(t, err)
+				if e.Kind != tt.kind || !strings.Contains(e.Detail, tt.detail) {
+					t.Errorf("%v: %q", e.Kind, e.Detail)
+				}
+				if n := len(a.requests("/token")); n != 2 {
+					t.Errorf("%d polls", n)
+				}
+			})
+		})
+	}
+}
+
+func TestDeviceCodeExpires(t *testing.T) {
+	tests := map[string]struct {
+		tokens []answer
+		detail string
+	}{
+		"unused":      {[]answer{pending()}, "You don't have access to this"},
+		"unreachable": {[]answer{pending(), {status: 503}}, "could not be asked"},
+		"hanging":     {[]answer{{hang: true}}, "could not be asked"},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				a := newAuthority(t)
+				a.tokens = tt.tokens
+				start := time.Now()
+				code, err := a.client().DeviceCode(t.Context(), testApp(), graph)
+				if err != nil {
+					t.Fatal(err)
+				}
+				_, err = code.Wait(t.Context())
+				e := problemOf(t, err)
+				if e.Kind != token.KindExpired || !strings.Contains(e.Detail, tt.detail) {
+					t.Errorf("%v: %q", e.Kind, e.Detail)
+				}
+				if got := time.Since(start); got != 15*time.Minute {
+					t.Errorf("took %v", got)
+				}
+			})
+		})
+	}
+}
+
+func TestDeviceCodeGoesOnAfterItsCaller(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		a := newAuthority(t)
+		a.tokens = []answer{pending(), {status: 503}, {status: 503}, ok(tokenDoc(nil))}
+		start := time.Now()
+		code, err := a.client().DeviceCode(t.Context(), testApp(), graph)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if code.Fault() != nil {
+			t.Errorf("fault before the first poll: %v", code.Fault())
+		}
+		ctx, cancel := context.WithTimeout(t.Context(), 12*time.Second)
+		defer cancel()
+		_, err = code.Wait(ctx)
+		if e := problemOf(t, err); e.Kind != token.KindTimeout {
+			t.Errorf("kind = %v", e.Kind)
+		}
+		if f := code.Fault(); f == nil || f.Kind != token.KindUnavailable {
+			t.Errorf("fault = %v", f)
+		}
+		if _, err := code.Wait(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		const s = time.Second
+		if got, want := a.gaps(start), []time.Duration{5 * s, 5 * s, 5 * s, 10 * s}; !slices.Equal(got, want) {
+			t.Errorf("gaps %v, want %v: the pace must outlive a Wait", got, want)
+		}
+	})
+}
+
+func TestDeviceCodeCancel(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		a := newAuthority(t)
+		a.tokens = []answer{pending()}
+		code, err := a.client().DeviceCode(t.Context(), testApp(), graph)
+		if err != nil {
+			t.Fatal(err)
+		}
+		ctx, cancel := context.WithCancel(t.Context())
+		time.AfterFunc(7*time.Second, cancel)
+		start := time.Now()
+		_, err = code.Wait(ctx)
+		if e := problemOf(t, err); e.Kind != token.KindCancelled || time.Since(start) != 7*time.Second {
+			t.Errorf("%v after %v", e.Kind, time.Since(start))
+		}
+	})
+}
+
+func TestDeviceCodeStartFails(t *testing.T) {
+	tests := map[string]struct {
+		answer answer
+		kind   token.Kind
+		detail string
+	}{
+		"700016":          {oauth(400, "unauthorized_client", aadsts(700016)...), token.KindConfiguration, "client_id"},
+		"unreachable":     {answer{err: &net.OpError{Op: "dial", Err: syscall.ECONNREFUSED}}, token.KindUnavailable, "cannot be connected"},
+		"portal":          {answer{status: 200, body: "<html>"}, token.KindInvalid, "captive portal"},
+		"no user code":    {ok(map[string]any{"device_code": canary, "verification_uri": "https://x.test", "expires_in": 9}), token.KindInvalid, "user_code"},
+		"http page":       {ok(map[string]any{"device_code": canary, "user_code": "A", "verification_uri": "http://x.test", "expires_in": 9}), token.KindInvalid, "https"},
+		"no expiry":       {ok(deviceDoc(nil, 5)), token.KindInvalid, "expires_in"},
+		"404 of a router": {answer{status: 404, body: "not found"}, token.KindInvalid, "404"},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			a := newAuthority(t)
+			a.device = tt.answer
+			_, err := a.client().DeviceCode(t.Context(), testApp(), graph)
+			e := problemOf(t, err)
+			if e.Kind != tt.kind || !strings.Contains(e.Detail, tt.detail) {
+				t.Errorf("%v: %q", e.Kind, e.Detail)
+			}
+		})
+	}
+}
+
+// Who signed in, from answers with less and less in them.
+func TestGrantIdentity(t *testing.T) {
+	tests := map[string]struct {
+		edit           map[string]any
+		home, username string
+	}{
+		"Entra":                   {nil, testHome, "Ops@contoso.com"},
+		"upn":                     {map[string]any{"id_token": jwt(map[string]any{"sub": "s", "upn": "u@x", "email": "e@x"})}, testHome, "u@x"},
+		"email":                   {map[string]any{"id_token": jwt(map[string]any{"sub": "s", "email": "e@x"}), "client_info": nil}, "s", "e@x"},
+		"sub only":                {map[string]any{"id_token": jwt(map[string]any{"sub": "s"}), "client_info": nil}, "s", "s"},
+		"no id":                   {map[string]any{"id_token": nil}, testHome, testHome},
+		"control":                 {map[string]any{"id_token": jwt(map[string]any{"sub": "s", "preferred_username": "a\x1b[31m\nb@x"})}, testHome, "a[31mb@x"},
+		"tid of another provider": {map[string]any{"id_token": jwt(map[string]any{"sub": "s", "tid": "99999999-2222-3333-4444-555555555555"})}, testHome, "s"},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			a, err := parseTokenAnswer([]byte(jsonText(tokenDoc(tt.edit))), time.Now())
+			if err != nil {
+				t.Fatal(err)
+			}
+			g, err := newGrant(testApp(), token.FlowDevice, a, time.Now())
+			if err != nil {
+				t.Fatal(err)
+			}
+			if g.HomeAccountID != tt.home || g.Username != tt.username || g.App.Tenant != testTenant {
+				t.Errorf("%+v", g)
+			}
+		})
+	}
+}
+
+// At Microsoft the tenant in the ID token is the one that was asked for.
+func TestGrantTenant(t *testing.T) {
+	app := testApp()
+	app.Authority = "https://login.microsoftonline.com"
+	a, err := parseTokenAnswer([]byte(jsonText(tokenDoc(nil))), time.Now())
+	if err != nil {
+		t.Fatal(err)
+	}
+	app.Tenant = "organizations"
+	if g, err := newGrant(app, token.FlowDevice, a, time.Now()); err != nil || g.App.Tenant != testTenant {
+		t.Errorf("%+v, %v", g, err)
+	}
+	app.Tenant = "99999999-2222-3333-4444-555555555555"
+	_, err = newGrant(app, token.FlowDevice, a, time.Now())
+	if e := problemOf(t, err); e.Kind != token.KindConfiguration {
+		t.Errorf("kind = %v", e.Kind)
+	}
+}
