@@ -32,19 +32,20 @@ const (
 // synced. The directory's lock keeps other processes out, so every temporary
 // file that is seen under it is a leftover.
 type fileStore struct {
-	dir  string
-	home *keyHome // where a new key is kept when it answers; may be nil
-	turn turn
-	log  *slog.Logger
+	dir       string
+	home      *keyHome // where keys may be kept; may be nil
+	keyInFile bool     // a new key is kept in a file in any case
+	turn      turn
+	log       *slog.Logger
 }
 
-// openFile opens the store in dir, makes dir where it is missing, and refuses
-// one that others can enter.
-func openFile(ctx context.Context, dir string, home *keyHome, log *slog.Logger) (*fileStore, error) {
-	if dir == "" {
+// openFile opens the store in c.Dir, makes that where it is missing, and
+// refuses one that others can enter.
+func openFile(ctx context.Context, c Config, home *keyHome) (*fileStore, error) {
+	if c.Dir == "" {
 		return nil, &Error{Op: opOpen, Reason: Failed, Err: errors.New("no directory is given for the file store")}
 	}
-	f := &fileStore{dir: dir, home: home, turn: newTurn(), log: log}
+	f := &fileStore{dir: c.Dir, home: home, keyInFile: c.KeyInFile, turn: newTurn(), log: c.Log}
 	return f, f.alone(ctx, opOpen, f.sweep)
 }
 

@@ -86,7 +86,7 @@ func (f *fileStore) keyOrNew(ctx context.Context) ([]byte, error) {
 // the key is and its value or name there.
 func (f *fileStore) keepKey(ctx context.Context, key []byte) (Kind, string) {
 	inFile := base64.RawURLEncoding.EncodeToString(key)
-	if f.home == nil {
+	if f.home == nil || f.keyInFile {
 		return File, inFile
 	}
 	ctx, cancel := context.WithTimeout(ctx, homePatience)

@@ -16,7 +16,7 @@ func privateDir(t testing.TB) string { return filepath.Join(t.TempDir(), "secret
 
 func mustOpenFile(t testing.TB, dir string, home *keyHome) *fileStore {
 	t.Helper()
-	store, err := openFile(context.Background(), dir, home, discard())
+	store, err := openFile(context.Background(), Config{Dir: dir, Log: discard()}, home)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -63,7 +63,7 @@ func runVictim(what string) error {
 	var err error
 	switch kind {
 	case "file":
-		store, err = openFile(ctx, where, nil, discard())
+		store, err = openFile(ctx, Config{Dir: where, Log: discard()}, nil)
 	case "wincred":
 		store, err = openWincred(where, discard())
 	}

@@ -95,7 +95,7 @@ func TestKillFile(t *testing.T) {
 		kills = 25
 	}
 	reopen := func() Store {
-		store, err := openFile(context.Background(), dir, nil, discard())
+		store, err := openFile(context.Background(), Config{Dir: dir, Log: discard()}, nil)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -43,6 +43,11 @@ type Config struct {
 	Kind Kind         // empty is Auto
 	Dir  string       // of the file store and of Auto's choice; made where missing; unused by wincred and memory
 	Log  *slog.Logger // nil logs nothing
+
+	// KeyInFile keeps the key of a new file store in a file beside it also
+	// where the platform store would take it: for a demo or a test, which must
+	// leave nothing behind in the user's keyring.
+	KeyInFile bool
 }
 
 // Description says which store was opened and why, for status, doctor and the log.
@@ -102,7 +107,7 @@ func openPlatformSecretService(why string) (Store, Description, error) {
 }
 
 func openPlatformFile(ctx context.Context, c Config, why string) (Store, Description, error) {
-	store, err := openFile(ctx, c.Dir, platformKeyHome(c.Log), c.Log)
+	store, err := openFile(ctx, c, platformKeyHome(c.Log))
 	if err != nil {
 		return nil, Description{}, err
 	}
@@ -173,6 +178,7 @@ func chooseAuto(ctx context.Context, c Config) (Store, Description, error) {
 	}
 	reason := ReasonOf(err).String()
 	c.Log.InfoContext(ctx, "no Secret Service, so sign-ins are kept in encrypted files", "reason", reason, "cause", err)
+	c.KeyInFile = true // a keyring that comes and goes is no place for it
 	return openPlatformFile(ctx, c, "The Secret Service of this session cannot be used ("+reason+").")
 }
 
