@@ -7,7 +7,6 @@ import (
 	"net"
 	"net/netip"
 	"net/url"
-	"os"
 	"path/filepath"
 	"regexp"
 	"slices"
@@ -156,7 +155,7 @@ func (k checker) caFile() {
 		return
 	}
 	k.c.CAFile = path
-	data, err := os.ReadFile(path)
+	data, err := readFile(path)
 	if err != nil {
 		k.wrong("ca_file", "%s cannot be read: %s", path, reason(err))
 		return

@@ -52,7 +52,7 @@ func (h home) write(name, text string) {
 }
 
 func (h home) options(environ ...string) Options {
-	return Options{ConfigPath: h.path("broker.yaml"), StateDir: h.path("state"), Environ: environ, GOOS: "linux"}
+	return Options{ConfigPath: h.path("broker.yaml"), StateDir: h.path("state"), Environ: environ}
 }
 
 func (h home) load(environ ...string) *Loaded {
@@ -67,6 +67,11 @@ func (h home) load(environ ...string) *Loaded {
 // plain takes the directory out of texts and makes Windows' paths look alike.
 func (h home) plain(s string) string {
 	return strings.ReplaceAll(strings.ReplaceAll(s, h.dir+string(filepath.Separator), ""), `conf.d\`, "conf.d/")
+}
+
+// userEnv makes the directory the user's config dir, on any system.
+func (h home) userEnv(more ...string) []string {
+	return append([]string{"HOME=" + h.dir, "XDG_CONFIG_HOME=" + h.dir, "AppData=" + h.dir, "LocalAppData=" + h.dir}, more...)
 }
 
 func digest(c string) string { return strings.Repeat(c, 64) }
@@ -153,7 +158,7 @@ func TestRefusals(t *testing.T) {
 		{"authority no URL", "authority: login.example.com", `broker.yaml:1: authority: is not a URL; ` + origin},
 		{"authority port", "authority: https://login.example.com:99999", `broker.yaml:1: authority: "99999" is not a port from 1 to 65535; ` + origin},
 		{"authority token", "authority: https://myTokens.example.com", `broker.yaml:1: authority: the host "myTokens.example.com" holds the word "token"; the Microsoft library replaces that word by "devicecode" to find the sign-in address, and so would ask another host; use another name for it, such as an alias in DNS`},
-		{"ca_file none", "ca_file: none.pem", `broker.yaml:1: ca_file: none.pem cannot be read: no such file or directory`},
+		{"ca_file none", "ca_file: none.pem", `broker.yaml:1: ca_file: none.pem cannot be read: it does not exist`},
 		{"ca_file empty", "ca_file: broker.yaml", `broker.yaml:1: ca_file: broker.yaml holds no certificate; it must be in PEM form, with lines "-----BEGIN CERTIFICATE-----"`},
 		{"proxy scheme", "proxy_url: ftp://user:hunter2@proxy", `broker.yaml:1: proxy_url: is not a http, https or socks5 URL` + proxy},
 		{"proxy no URL", "proxy_url: http://user:hun/ter2@proxy:x", `broker.yaml:1: proxy_url: is not a URL (characters such as @, / and # in a password must be percent-encoded)` + proxy},
@@ -226,7 +231,9 @@ func TestRefusals(t *testing.T) {
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			h := newHome(t, map[string]string{"broker.yaml": tt.yaml})
-			l, err := Load(h.options())
+			o := h.options()
+			o.GOOS = "linux" // for the stores
+			l, err := Load(o)
 			if err == nil {
 				t.Fatalf("accepted: %+v", l.Config)
 			}

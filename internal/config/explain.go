@@ -50,7 +50,8 @@ func NeedsRestart(settingKey string) bool {
 	})
 }
 
-// Diff lists the settings that differ, sorted by key.
+// Diff lists the settings that differ, sorted by key. Resources wait for a
+// restart where the cloud does: the new cloud's do not go with the old login host.
 func Diff(before, after *Loaded) []Change {
 	type leaf struct{ raw, shown string }
 	leaves := func(l *Loaded) map[key]leaf {
@@ -61,11 +62,12 @@ func Diff(before, after *Loaded) []Change {
 		return m
 	}
 	was, is := leaves(before), leaves(after)
+	otherCloud := before.Config.Cloud != after.Config.Cloud
 	var changes []Change
 	for _, at := range slices.Compact(slices.Sorted(slices.Values(append(sortedAny(was), sortedAny(is)...)))) {
 		if was[at].raw != is[at].raw {
 			changes = append(changes, Change{
-				Key: at.String(), Old: was[at].shown, New: is[at].shown, Restart: NeedsRestart(at.String()),
+				Key: at.String(), Old: was[at].shown, New: is[at].shown, Restart: NeedsRestart(at.String()) || (otherCloud && strings.HasPrefix(string(at), "resources/")),
 			})
 		}
 	}

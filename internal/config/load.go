@@ -166,7 +166,7 @@ func (r *reader) files(o Options, p Places) []string {
 		data, replaced := o.replace[path]
 		if !replaced {
 			var err error
-			data, err = os.ReadFile(path)
+			data, err = readFile(path)
 			switch {
 			case errors.Is(err, fs.ErrNotExist) && path == p.ConfigFile && !p.Required:
 				continue
@@ -216,9 +216,23 @@ func (r *reader) dropIns(o Options, dir string) []string {
 	return sortedKeys(found)
 }
 
-// reason is the cause of a file error without the path, which stands before it.
+// readFile is os.ReadFile that says what a directory is on every system.
+func readFile(path string) ([]byte, error) {
+	if fi, err := os.Stat(path); err == nil && fi.IsDir() {
+		return nil, errors.New("it is a directory")
+	}
+	return os.ReadFile(path)
+}
+
+// reason is the cause of a file error without the path, which stands before it,
+// in the same words on every system where people meet it often.
 func reason(err error) string {
-	if e, ok := errors.AsType[*fs.PathError](err); ok {
+	switch e, ok := errors.AsType[*fs.PathError](err); {
+	case errors.Is(err, fs.ErrNotExist):
+		return "it does not exist"
+	case errors.Is(err, fs.ErrPermission):
+		return "the broker's user has no permission"
+	case ok:
 		return e.Err.Error()
 	}
 	return err.Error()

@@ -107,16 +107,17 @@ func TestConfigFileMissing(t *testing.T) {
 	if err == nil || h.plain(err.Error()) != want {
 		t.Errorf("named: got %v", err)
 	}
-	l, err := Load(Options{Environ: []string{"HOME=" + h.dir}, GOOS: "linux"})
+	l, err := Load(Options{Environ: h.userEnv()})
 	if err != nil {
 		t.Fatalf("default place: %v", err)
 	}
-	want = ".config/m365-token-broker/broker.yaml: tenant: is not set; run `broker init`, which asks for it and writes this file (or set BROKER_TENANT)\n" +
-		".config/m365-token-broker/broker.yaml: client_id: is not set; run `broker init`, which asks for it and writes this file (or set BROKER_CLIENT_ID)"
-	if err := l.Ready(); err == nil || h.plain(err.Error()) != want {
+	file := l.Places.ConfigFile
+	want = file + ": tenant: is not set; run `broker init`, which asks for it and writes this file (or set BROKER_TENANT)\n" +
+		file + ": client_id: is not set; run `broker init`, which asks for it and writes this file (or set BROKER_CLIENT_ID)"
+	if err := l.Ready(); err == nil || err.Error() != want {
 		t.Errorf("Ready: got %v", err)
 	}
-	l, err = Load(Options{Environ: []string{"HOME=" + h.dir, "BROKER_TENANT=contoso.com", "BROKER_CLIENT_ID=" + appID}, GOOS: "linux"})
+	l, err = Load(Options{Environ: h.userEnv("BROKER_TENANT=contoso.com", "BROKER_CLIENT_ID="+appID)})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -127,7 +128,7 @@ func TestConfigFileMissing(t *testing.T) {
 
 func TestConfigFileUnreadable(t *testing.T) {
 	h := newHome(t, map[string]string{"broker.yaml/x": ""})
-	if _, err := Load(h.options()); err == nil || h.plain(err.Error()) != "broker.yaml: cannot be read: is a directory" {
+	if _, err := Load(h.options()); err == nil || h.plain(err.Error()) != "broker.yaml: cannot be read: it is a directory" {
 		t.Errorf("got %v", err)
 	}
 }
@@ -221,6 +222,16 @@ func TestDiff(t *testing.T) {
 	}
 	if diff := cmp.Diff(want, Diff(before, after)); diff != "" {
 		t.Error(diff)
+	}
+	h.write("broker.yaml", minimal+"cloud: china\n")
+	moved, err := after.Reload()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range Diff(after, moved) {
+		if strings.HasPrefix(c.Key, "resources.") != c.Restart && NeedsRestart(c.Key) != c.Restart {
+			t.Errorf("%s: restart %v", c.Key, c.Restart)
+		}
 	}
 	if got := Diff(after, after); len(got) != 0 {
 		t.Errorf("nothing changed, but %v", got)

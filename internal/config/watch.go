@@ -25,7 +25,9 @@ type WatchConfig struct {
 	Logger *slog.Logger // takes what was applied and what was refused
 
 	// Apply puts new settings in force. It runs on the Watcher's goroutine, one
-	// call at a time, never without a change. An error refuses the new settings.
+	// call at a time, never without a change, and must not call Reload. It takes
+	// over what need not wait for a restart (Change.Restart). An error refuses
+	// the new settings.
 	Apply func(before, after *Loaded, changes []Change) error
 
 	// Refused, where set, hears why a new version was refused, once per

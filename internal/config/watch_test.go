@@ -148,8 +148,7 @@ func TestWatchRefuses(t *testing.T) {
 // TestWatchNewDirectory: the config directory itself appears later.
 func TestWatchNewDirectory(t *testing.T) {
 	h := newHome(t, nil)
-	l, err := Load(Options{GOOS: "linux", StateDir: h.dir, Environ: []string{
-		"XDG_CONFIG_HOME=" + h.dir, "BROKER_TENANT=contoso.com", "BROKER_CLIENT_ID=" + appID}})
+	l, err := Load(Options{StateDir: h.dir, Environ: h.userEnv("BROKER_TENANT=contoso.com", "BROKER_CLIENT_ID="+appID)})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"reflect"
+	"slices"
 	"strings"
 
 	"github.com/goccy/go-yaml/ast"
@@ -113,7 +114,9 @@ const ownMark = "# Written by the broker (broker consumers); changes made here b
 
 // SaveConsumer writes the consumer to conf.d/<name>.yaml, in one step and for
 // the owner only, and returns that path. The settings as a whole are checked
-// with the new file in place before it is written; a problem is an *Error.
+// with the new file in place before it is written: what is wrong with the
+// consumer is an error of KindInvalidRequest, what is wrong with the files on
+// disk is an *Error.
 //
 // It touches only a file that the broker wrote, or that holds nothing but this
 // consumer. Where the consumer is defined elsewhere the error is of
@@ -131,7 +134,7 @@ func (l *Loaded) SaveConsumer(name string, c Consumer) (path string, err error) 
 	o := l.options
 	o.replace = map[string][]byte{path: data}
 	if _, err := Load(o); err != nil {
-		return "", unplaced(err, path)
+		return "", rejected(unplaced(err, path))
 	}
 	return path, writeOwnerOnly(path, data)
 }
@@ -251,6 +254,15 @@ func unplaced(err error, path string) error {
 		}
 	}
 	return err
+}
+
+// rejected makes problems that lie only in what was to be written the caller's.
+func rejected(err error) error {
+	e, ok := errors.AsType[*Error](err)
+	if !ok || slices.ContainsFunc(e.Problems, func(p Problem) bool { return p.Where != (Source{}) }) {
+		return err
+	}
+	return token.NewError(token.KindInvalidRequest, "save consumer", strings.ReplaceAll(e.Error(), "\n", "; "))
 }
 
 // isDevice reports whether Windows takes name.yaml for a device.

@@ -1,7 +1,6 @@
 package config
 
 import (
-	"errors"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -164,26 +163,33 @@ func TestSaveConsumerRefuses(t *testing.T) {
 		{"other", c, token.KindConflict, "conf.d/other.yaml:2 sets consumers.theirs too, so the broker leaves this file alone; edit it by hand, or move that part to another file of conf.d."},
 		{"No", c, token.KindInvalidRequest, `"No" cannot be the name of a consumer; a name has 1 to 64 characters of a-z, 0-9, ".", "_" and "-", and begins with a letter or a digit, and is no device of Windows such as con or nul.`},
 		{"com1.x", c, token.KindInvalidRequest, `"com1.x" cannot be the name of a consumer; a name has 1 to 64 characters of a-z, 0-9, ".", "_" and "-", and begins with a letter or a digit, and is no device of Windows such as con or nul.`},
-		{"new", Consumer{KeySHA256: []string{digest("1")}, Accounts: []string{"ops"}, Resources: []string{"grap"}}, token.KindConfiguration,
-			"consumers.new.accounts[0]: there is no account \"ops\"; name an alias from \"accounts\", or write the user name, such as ops@contoso.com\n" +
+		{"new", Consumer{KeySHA256: []string{digest("1")}, Accounts: []string{"ops"}, Resources: []string{"grap"}}, token.KindInvalidRequest,
+			"consumers.new.accounts[0]: there is no account \"ops\"; name an alias from \"accounts\", or write the user name, such as ops@contoso.com; " +
 				"consumers.new.resources[0]: there is no resource \"grap\"; did you mean \"graph\"?"},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			_, err := l.SaveConsumer(tt.name, tt.c)
-			if err == nil || token.KindOf(err) != tt.kind {
-				t.Fatalf("kind %v of %v", token.KindOf(err), err)
+			if err == nil {
+				t.Fatal("accepted")
 			}
-			got := err.Error()
-			if e, ok := errors.AsType[*Error](err); !ok {
-				got = token.AsError(err).Detail
-			} else {
-				got = e.Error()
+			if token.KindOf(err) != tt.kind {
+				t.Errorf("kind %v of %v", token.KindOf(err), err)
 			}
+			got := token.AsError(err).Detail
 			if got = strings.ReplaceAll(h.plain(got), h.dir+string(filepath.Separator), ""); got != tt.want {
 				t.Errorf("\n got %s\nwant %s", got, tt.want)
 			}
 		})
+	}
+	// A fault in another file is not the caller's.
+	h.write("conf.d/broken.yaml", "stor: x\n")
+	_, err := l.SaveConsumer("new", c)
+	if want := `conf.d/broken.yaml:1: stor: unknown key; did you mean "store"?`; err == nil || h.plain(err.Error()) != want || token.KindOf(err) != token.KindConfiguration {
+		t.Errorf("got %v", err)
+	}
+	if err := os.Remove(h.path("conf.d/broken.yaml")); err != nil {
+		t.Fatal(err)
 	}
 	// A file that holds just the consumer is ours to replace, and to remove.
 	if _, err := l.SaveConsumer("hand", c); err != nil {
