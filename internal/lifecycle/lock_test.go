@@ -18,8 +18,8 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-// envHold makes the test binary hold the lock of a directory until its standard
-// input ends; envAbort makes it wait for signals.
+// envHold makes the test binary hold the lock of its working directory until its
+// standard input ends; envAbort makes it wait for signals.
 const (
 	envHold  = "LIFECYCLE_TEST_HOLD"
 	envAbort = "LIFECYCLE_TEST_SIGNALS"
@@ -28,15 +28,15 @@ const (
 func TestMain(m *testing.M) {
 	switch {
 	case os.Getenv(envHold) != "":
-		os.Exit(hold(os.Getenv(envHold)))
+		os.Exit(hold())
 	case os.Getenv(envAbort) != "":
 		os.Exit(waitForSignals())
 	}
 	os.Exit(m.Run())
 }
 
-func hold(dir string) int {
-	lock, err := Lock(context.Background(), dir, Info{Listen: "127.0.0.1:8477", Version: "1.2.3"})
+func hold() int {
+	lock, err := Lock(context.Background(), ".", Info{Listen: "127.0.0.1:8477", Version: "1.2.3"})
 	if err != nil {
 		fmt.Println(err)
 		return 1
@@ -57,7 +57,8 @@ func holder(t *testing.T, dir string) (cmd *exec.Cmd, stdin io.Closer) {
 		t.Fatal(err)
 	}
 	cmd = exec.CommandContext(t.Context(), self)
-	cmd.Env = append(os.Environ(), envHold+"="+dir)
+	cmd.Env = append(os.Environ(), envHold+"=1")
+	cmd.Dir = dir
 	in, err := cmd.StdinPipe()
 	if err != nil {
 		t.Fatal(err)

@@ -91,7 +91,7 @@ func (g *Group) Run(ctx context.Context, tasks ...Task) error {
 			defer timer.Stop()
 			watchdog = timer.C
 		case <-watchdog:
-			g.logStacks(running)
+			g.logStacks(ctx, running)
 			return errors.Join(append(errs, &StuckError{Tasks: running, After: g.stopTimeout()})...)
 		}
 	}
@@ -117,7 +117,7 @@ func (g *Group) guard(ctx context.Context, task Task) (err error) {
 		if re, ok := v.(runtime.Error); ok {
 			what = re.Error()
 		}
-		g.Log.Error("a task panicked", slog.String("task", task.Name), slog.String("panic", what),
+		g.Log.ErrorContext(ctx, "a task panicked", slog.String("task", task.Name), slog.String("panic", what),
 			slog.String("stack", strings.Join(stacks(false), "\n")))
 		err = errors.New("panicked; the log has the stack")
 	}()
@@ -125,11 +125,11 @@ func (g *Group) guard(ctx context.Context, task Task) (err error) {
 }
 
 // logStacks writes one line per goroutine.
-func (g *Group) logStacks(running []string) {
-	g.Log.Error("stopping takes too long; the stacks of all goroutines follow",
+func (g *Group) logStacks(ctx context.Context, running []string) {
+	g.Log.ErrorContext(ctx, "stopping takes too long; the stacks of all goroutines follow",
 		slog.Any("tasks", running), slog.Duration("after", g.stopTimeout()))
 	for _, stack := range stacks(true) {
-		g.Log.Error("goroutine", slog.String("stack", stack))
+		g.Log.ErrorContext(ctx, "goroutine", slog.String("stack", stack))
 	}
 }
 

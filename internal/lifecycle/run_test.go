@@ -80,8 +80,7 @@ func TestPanicBecomesAnError(t *testing.T) {
 				g, log := newGroup()
 				err := g.Run(t.Context(), Task{"refresher", func(context.Context) error {
 					if value == nil {
-						var m map[string]int
-						m["x"] = 1
+						noMap()["x"] = 1
 					}
 					panic(value)
 				}}, Task{"api", untilStopped})
@@ -124,6 +123,8 @@ func TestWatchdogWritesStacks(t *testing.T) {
 	})
 	goleak.VerifyNone(t)
 }
+
+func noMap() map[string]int { return nil }
 
 //go:noinline
 func waitForGodot(hang <-chan struct{}, _ [4]byte) { <-hang }

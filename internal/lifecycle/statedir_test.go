@@ -34,7 +34,7 @@ func TestStateDirOpenToOthersIsRefused(t *testing.T) {
 	}
 	for _, mode := range []os.FileMode{0o755, 0o750, 0o701, 0o770} {
 		dir := t.TempDir()
-		if err := os.Chmod(dir, mode); err != nil { //nolint:gosec // the subject of the test
+		if err := os.Chmod(dir, mode); err != nil {
 			t.Fatal(err)
 		}
 		if err := EnsureStateDir(dir); err == nil || !strings.Contains(err.Error(), "run: chmod 700 '"+dir+"'") {
@@ -105,7 +105,7 @@ func TestAdminKey(t *testing.T) {
 		t.Errorf("two directories share a key: %v", err)
 	}
 	if runtime.GOOS != "windows" {
-		if err := os.Chmod(AdminKeyPath(dir), 0o640); err != nil { //nolint:gosec // the subject of the test
+		if err := os.Chmod(AdminKeyPath(dir), 0o640); err != nil {
 			t.Fatal(err)
 		}
 		if _, err := AdminKey(dir); err == nil || !strings.Contains(err.Error(), "run: chmod 600 '"+AdminKeyPath(dir)+"'") {

@@ -71,8 +71,10 @@ type cleanHandler struct {
 	next  slog.Handler
 }
 
+// Enabled implements slog.Handler.
 func (h cleanHandler) Enabled(_ context.Context, l slog.Level) bool { return l >= h.level.Level() }
 
+// Handle implements slog.Handler.
 func (h cleanHandler) Handle(ctx context.Context, rec slog.Record) error {
 	clean := slog.NewRecord(rec.Time, rec.Level, h.red.text(rec.Message), rec.PC)
 	rec.Attrs(func(a slog.Attr) bool {
@@ -82,11 +84,13 @@ func (h cleanHandler) Handle(ctx context.Context, rec slog.Record) error {
 	return h.next.Handle(ctx, clean)
 }
 
+// WithAttrs implements slog.Handler.
 func (h cleanHandler) WithAttrs(attrs []slog.Attr) slog.Handler {
 	h.next = h.next.WithAttrs(h.red.attrs(attrs))
 	return h
 }
 
+// WithGroup implements slog.Handler.
 func (h cleanHandler) WithGroup(name string) slog.Handler {
 	h.next = h.next.WithGroup(name)
 	return h
@@ -101,8 +105,10 @@ type traceHandler struct {
 	steps []func(slog.Handler) slog.Handler
 }
 
+// Enabled implements slog.Handler.
 func (h traceHandler) Enabled(ctx context.Context, l slog.Level) bool { return h.full.Enabled(ctx, l) }
 
+// Handle implements slog.Handler.
 func (h traceHandler) Handle(ctx context.Context, rec slog.Record) error {
 	sc := trace.SpanContextFromContext(ctx)
 	if !sc.IsValid() {
@@ -118,10 +124,12 @@ func (h traceHandler) Handle(ctx context.Context, rec slog.Record) error {
 	return next.Handle(ctx, rec)
 }
 
+// WithAttrs implements slog.Handler.
 func (h traceHandler) WithAttrs(attrs []slog.Attr) slog.Handler {
 	return h.with(func(n slog.Handler) slog.Handler { return n.WithAttrs(attrs) })
 }
 
+// WithGroup implements slog.Handler.
 func (h traceHandler) WithGroup(name string) slog.Handler {
 	return h.with(func(n slog.Handler) slog.Handler { return n.WithGroup(name) })
 }

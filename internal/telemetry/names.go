@@ -25,10 +25,10 @@ const (
 
 // Names of metrics. Units are in metricTable.
 const (
-	MetricTokenRequests   = "broker.token.requests"
-	MetricTokenDuration   = "broker.token.request.duration"
-	MetricTokenRefreshes  = "broker.token.refreshes"
-	MetricTokenExpiresIn  = "broker.token.expires_in"
+	MetricTokenRequests   = "broker.token.requests"         //nolint:gosec // a name, no credential
+	MetricTokenDuration   = "broker.token.request.duration" //nolint:gosec // a name, no credential
+	MetricTokenRefreshes  = "broker.token.refreshes"        //nolint:gosec // a name, no credential
+	MetricTokenExpiresIn  = "broker.token.expires_in"       //nolint:gosec // a name, no credential
 	MetricAccountState    = "broker.account.state"
 	MetricRefreshTokenAge = "broker.refresh_token.age"
 	MetricGateRefusals    = "broker.gate.refusals"

@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/hex"
 	"errors"
+	"log/slog"
 	"net/http"
 	"net/http/httptest"
 	"slices"
@@ -31,7 +32,7 @@ func story(t *testing.T, tel *Telemetry) {
 		refreshCtx, refreshed := tel.TokenRefresh(context.WithoutCancel(ctx), opsGraph)
 		ref = tel.TraceRef(refreshCtx)
 		redeemCtx, redeemed := tel.Span(refreshCtx, SpanEntraRedeem, Attr{AttrAccountHash, tel.AccountHash(opsGraph.Account)})
-		tel.Logger().InfoContext(redeemCtx, "redeeming", "account", opsGraph.Account)
+		tel.Logger().InfoContext(redeemCtx, "redeeming", slog.String("account", opsGraph.Account))
 		redeemed(nil)
 		_, saved := tel.Span(refreshCtx, SpanCredstoreSave)
 		saved(token.NewError(token.KindStore, "save", "the store of ops@contoso.com is locked"))
@@ -228,8 +229,10 @@ func TestParseTraceRef(t *testing.T) {
 	if sc, ok := parseTraceRef(good); !ok || sc.TraceID().String() != good[3:35] || sc.SpanID().String() != good[36:52] {
 		t.Errorf("%v %v", sc, ok)
 	}
-	for _, bad := range []string{"", "x", good[:54], good + "0", "01" + good[2:], strings.Replace(good, "0af7", "zzzz", 1), strings.Repeat("0", 55),
-		"00-00000000000000000000000000000000-b7ad6b7169203331-01"} {
+	for _, bad := range []string{
+		"", "x", good[:54], good + "0", "01" + good[2:], strings.Replace(good, "0af7", "zzzz", 1), strings.Repeat("0", 55),
+		"00-00000000000000000000000000000000-b7ad6b7169203331-01",
+	} {
 		if _, ok := parseTraceRef(bad); ok {
 			t.Errorf("%q was taken", bad)
 		}

@@ -148,7 +148,7 @@ func (s *requestSeries) Produce(context.Context) ([]metricdata.ScopeMetrics, err
 		}
 		times.DataPoints = append(times.DataPoints, point)
 		counts.DataPoints = append(counts.DataPoints, metricdata.DataPoint[int64]{
-			Attributes: one.attributes, StartTime: s.started, Time: now, Value: int64(point.Count), //nolint:gosec // a count of requests
+			Attributes: one.attributes, StartTime: s.started, Time: now, Value: int64(point.Count),
 		})
 	}
 	return []metricdata.ScopeMetrics{{

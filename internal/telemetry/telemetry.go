@@ -190,7 +190,7 @@ func (s *setup) resource(ctx context.Context) *resource.Resource {
 		resource.WithFromEnv(),
 	)
 	if err != nil {
-		s.t.logger.Warn("OTEL_RESOURCE_ATTRIBUTES or the host's name could not be read whole", slog.String("cause", err.Error()))
+		s.t.logger.WarnContext(ctx, "OTEL_RESOURCE_ATTRIBUTES or the host's name could not be read whole", slog.String("cause", err.Error()))
 	}
 	return res
 }
