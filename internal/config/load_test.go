@@ -229,8 +229,8 @@ func TestDiff(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, c := range Diff(after, moved) {
-		if strings.HasPrefix(c.Key, "resources.") != c.Restart && NeedsRestart(c.Key) != c.Restart {
-			t.Errorf("%s: restart %v", c.Key, c.Restart)
+		if want := strings.HasPrefix(c.Key, "resources.") || NeedsRestart(c.Key); c.Restart != want {
+			t.Errorf("%s: restart %v with another cloud", c.Key, c.Restart)
 		}
 	}
 	if got := Diff(after, after); len(got) != 0 {
