@@ -124,7 +124,8 @@ func (l *InstanceLock) Release() error {
 	if !l.lock.Locked() {
 		return nil
 	}
-	err := os.Remove(filepath.Join(l.dir, infoFile)) // first, while nobody else can have written it
+	// First, while nobody else can have written it.
+	err := patiently(func() error { return os.Remove(filepath.Join(l.dir, infoFile)) })
 	if errors.Is(err, os.ErrNotExist) {
 		err = nil
 	}

@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"time"
 
 	"github.com/natefinch/atomic"
 )
@@ -56,12 +57,33 @@ func WriteOwnerOnly(path string, data []byte) error {
 	_, err = tmp.Write(data)
 	err = errors.Join(err, tmp.Sync(), tmp.Close())
 	if err == nil {
-		err = atomic.ReplaceFile(tmp.Name(), path) // rename; on Windows with WRITE_THROUGH
+		// A rename; on Windows with WRITE_THROUGH.
+		err = patiently(func() error { return atomic.ReplaceFile(tmp.Name(), path) })
 	}
 	if err != nil {
 		return errors.Join(fmt.Errorf("write %s: %w", path, err), os.Remove(tmp.Name()))
 	}
 	return syncDir(dir)
+}
+
+// Windows refuses to replace or remove a file while another process has it open,
+// a reader or a virus scanner; that is over in milliseconds.
+const (
+	sharingTries = 50
+	sharingPause = 10 * time.Millisecond
+)
+
+// patiently calls change again while another process has its file open.
+func patiently(change func() error) error {
+	err := change()
+	for range sharingTries {
+		if !openElsewhere(err) {
+			break
+		}
+		<-time.After(sharingPause)
+		err = change()
+	}
+	return err
 }
 
 // syncDir makes a rename durable (fsync(2) of the directory). Windows has no

@@ -16,6 +16,9 @@ func protectStateDir(path string, info fs.FileInfo) error {
 	return ownerOnly("state directory", path, info)
 }
 
+// openElsewhere is never a reason here: a file in use can be replaced.
+func openElsewhere(error) bool { return false }
+
 // ownerOnly refuses what belongs to, or can be reached by, another user.
 func ownerOnly(what, path string, info fs.FileInfo) error {
 	if stat, ok := info.Sys().(*syscall.Stat_t); ok && int(stat.Uid) != os.Geteuid() {

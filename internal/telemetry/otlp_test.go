@@ -143,7 +143,7 @@ func checkMetrics(t *testing.T, c *collector) {
 	if len(points) != 2 || points[0].GetAsInt() != 1 {
 		t.Errorf("requests: %v", points)
 	}
-	if h := c.metric(MetricTokenDuration).GetHistogram().GetDataPoints(); len(h) != 2 || h[0].GetCount() != 1 || h[0].GetSum() <= 0 {
+	if h := c.metric(MetricTokenDuration).GetHistogram().GetDataPoints(); len(h) != 2 || h[0].GetCount() != 1 || h[0].GetSum() < 0 { // 0 on the coarse clock of Wine
 		t.Errorf("durations: %v", h)
 	}
 	for _, p := range c.metric(MetricAccountState).GetGauge().GetDataPoints() {

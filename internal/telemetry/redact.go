@@ -31,10 +31,10 @@ var mailShape = regexp.MustCompile(`[A-Za-z0-9._%+'~-]+(?:@|%40)[A-Za-z0-9-]+(?:
 // secretKeys are attribute keys whose value is never shown, whatever it is.
 var secretKeys = map[string]bool{
 	"access_token": true, "refresh_token": true, "id_token": true, "token": true,
-	"device_code": true, "user_code": true, "code": true, "code_verifier": true,
+	"device_code": true, "user_code": true, "code_verifier": true,
 	"authorization": true, "cookie": true, "set-cookie": true,
 	"client_secret": true, "client_assertion": true, "assertion": true,
-	"password": true, "secret": true, "key": true, "x-broker-key": true, "x-identity-header": true,
+	"password": true, "secret": true, "x-broker-key": true, "x-identity-header": true,
 	"claims": true,
 }
 
