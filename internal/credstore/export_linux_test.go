@@ -25,7 +25,7 @@ func NeedRealSecretService(t testing.TB) {
 func RealSecretService(t testing.TB) (store Store, again func(testing.TB) Store) {
 	application := "m365-token-broker-test-" + t.Name()
 	again = func(t testing.TB) Store {
-		s, err := newSecretService(application)
+		s, err := newSecretService(SessionBus(os.Getenv), application)
 		if err != nil {
 			t.Fatal(err)
 		}

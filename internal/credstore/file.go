@@ -49,6 +49,7 @@ func openFile(ctx context.Context, c Config, home *keyHome) (*fileStore, error) 
 	return f, f.alone(ctx, opOpen, f.sweep)
 }
 
+// Save implements Store.
 func (f *fileStore) Save(ctx context.Context, id string, data []byte) error {
 	if err := beginSave(ctx, id, data); err != nil {
 		return err
@@ -62,6 +63,7 @@ func (f *fileStore) Save(ctx context.Context, id string, data []byte) error {
 	})
 }
 
+// Load implements Store.
 func (f *fileStore) Load(ctx context.Context, id string) (data []byte, err error) {
 	if err := begin(ctx, opLoad, id); err != nil {
 		return nil, err
@@ -76,7 +78,7 @@ func (f *fileStore) Load(ctx context.Context, id string) (data []byte, err error
 		return err
 	})
 	if damage != nil {
-		f.log.WarnContext(ctx, "one copy of a stored record is damaged; the other one is used", "store", string(File), "record", id, "cause", damage)
+		f.log.WarnContext(ctx, "one copy of a stored record is damaged; the other one is used", slog.String("store", string(File)), slog.String("record", id), slog.Any("cause", damage))
 	}
 	return data, err
 }
@@ -94,6 +96,7 @@ func (f *fileStore) slotsToRead(ctx context.Context, id string) (fileSlots, erro
 	return fileSlots{dir: f.dir, key: key}, err
 }
 
+// Delete implements Store.
 func (f *fileStore) Delete(ctx context.Context, id string) error {
 	if err := begin(ctx, opDelete, id); err != nil {
 		return err
@@ -103,6 +106,7 @@ func (f *fileStore) Delete(ctx context.Context, id string) error {
 	return f.alone(ctx, opDelete, func() error { return deleteTwin(fileSlots{dir: f.dir}, id) })
 }
 
+// List implements Store.
 func (f *fileStore) List(ctx context.Context) (ids []string, err error) {
 	err = f.alone(ctx, opList, func() error {
 		entries, err := os.ReadDir(f.dir)
@@ -189,7 +193,7 @@ func readOwn(path string, limit int) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	defer file.Close() // only read
+	defer file.Close() //nolint:errcheck // a file that was only read has nothing to lose
 	info, err := file.Stat()
 	if err != nil {
 		return nil, err

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"log/slog"
 	"path/filepath"
 	"strings"
 	"time"
@@ -99,7 +100,7 @@ func (f *fileStore) keepKey(ctx context.Context, key []byte) (Kind, string) {
 		err = f.home.store.Save(ctx, id, key)
 	}
 	if err != nil {
-		f.log.InfoContext(ctx, "the key of the file store is kept in an owner-only file, because the platform store does not take it", "store", string(f.home.kind), "cause", err)
+		f.log.InfoContext(ctx, "the key of the file store is kept in an owner-only file, because the platform store does not take it", slog.String("store", string(f.home.kind)), slog.Any("cause", err))
 		return File, inFile
 	}
 	return f.home.kind, id

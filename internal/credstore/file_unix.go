@@ -40,7 +40,7 @@ func replaceFile(path string, content []byte) error {
 	if err != nil {
 		return err
 	}
-	defer file.Cleanup() // does nothing after the replace; before it, the error below counts
+	defer file.Cleanup() //nolint:errcheck // nothing to do after the replace; before it, the error below counts
 	if _, err := file.Write(content); err != nil {
 		return err
 	}

@@ -18,6 +18,7 @@ type memory struct {
 // demos, and where the user wants nothing written anywhere.
 func NewMemory() Store { return &memory{records: map[string][]byte{}} }
 
+// Save implements Store.
 func (m *memory) Save(ctx context.Context, id string, data []byte) error {
 	if err := beginSave(ctx, id, data); err != nil {
 		return err
@@ -28,6 +29,7 @@ func (m *memory) Save(ctx context.Context, id string, data []byte) error {
 	return nil
 }
 
+// Load implements Store.
 func (m *memory) Load(ctx context.Context, id string) ([]byte, error) {
 	if err := begin(ctx, opLoad, id); err != nil {
 		return nil, err
@@ -41,6 +43,7 @@ func (m *memory) Load(ctx context.Context, id string) ([]byte, error) {
 	return bytes.Clone(data), nil
 }
 
+// Delete implements Store.
 func (m *memory) Delete(ctx context.Context, id string) error {
 	if err := begin(ctx, opDelete, id); err != nil {
 		return err
@@ -51,6 +54,7 @@ func (m *memory) Delete(ctx context.Context, id string) error {
 	return nil
 }
 
+// List implements Store.
 func (m *memory) List(ctx context.Context) ([]string, error) {
 	if err := alive(ctx, opList); err != nil {
 		return nil, err

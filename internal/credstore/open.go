@@ -48,6 +48,10 @@ type Config struct {
 	// where the platform store would take it: for a demo or a test, which must
 	// leave nothing behind in the user's keyring.
 	KeyInFile bool
+
+	// SessionBus is the address of the user's D-Bus session bus, see the function
+	// of that name. Where it is empty there is no Secret Service.
+	SessionBus string
 }
 
 // Description says which store was opened and why, for status, doctor and the log.
@@ -78,7 +82,7 @@ func Open(ctx context.Context, c Config) (Store, Description, error) {
 	case Wincred:
 		return openPlatformWincred(ctx, c.Log, configured)
 	case SecretService:
-		return openPlatformSecretService(configured)
+		return openPlatformSecretService(c, configured)
 	case File:
 		return openPlatformFile(ctx, c, configured)
 	case Auto, "":
@@ -93,13 +97,13 @@ func openPlatformWincred(ctx context.Context, log *slog.Logger, why string) (Sto
 		return nil, Description{}, err
 	}
 	if err := store.sweep(ctx); err != nil {
-		log.WarnContext(ctx, "the secret store does not work now", "store", string(Wincred), "cause", err)
+		log.WarnContext(ctx, "the secret store does not work now", slog.String("store", string(Wincred)), slog.Any("cause", err))
 	}
 	return store, Description{Kind: Wincred, Place: "Windows Credential Manager, " + targetPrefix + "*", Why: why}, nil
 }
 
-func openPlatformSecretService(why string) (Store, Description, error) {
-	store, err := newSecretService(recordAttribute)
+func openPlatformSecretService(c Config, why string) (Store, Description, error) {
+	store, err := newSecretService(c.SessionBus, recordAttribute)
 	if err != nil {
 		return nil, Description{}, err
 	}
@@ -107,7 +111,7 @@ func openPlatformSecretService(why string) (Store, Description, error) {
 }
 
 func openPlatformFile(ctx context.Context, c Config, why string) (Store, Description, error) {
-	store, err := openFile(ctx, c, platformKeyHome(c.Log))
+	store, err := openFile(ctx, c, platformKeyHome(c))
 	if err != nil {
 		return nil, Description{}, err
 	}
@@ -120,11 +124,11 @@ func openPlatformFile(ctx context.Context, c Config, why string) (Store, Descrip
 
 // platformKeyHome is where this platform keeps the keys of file stores; nil
 // where it has no such place.
-func platformKeyHome(log *slog.Logger) *keyHome {
-	if store, err := openWincred(keyTargetPrefix, log); err == nil {
+func platformKeyHome(c Config) *keyHome {
+	if store, err := openWincred(keyTargetPrefix, c.Log); err == nil {
 		return &keyHome{kind: Wincred, store: store}
 	}
-	if store, err := newSecretService(keyAttribute); err == nil {
+	if store, err := newSecretService(c.SessionBus, keyAttribute); err == nil {
 		return &keyHome{kind: SecretService, store: store}
 	}
 	return nil
@@ -148,9 +152,10 @@ func openAuto(ctx context.Context, c Config) (Store, Description, error) {
 	again := "It was chosen at an earlier start; remove " + path + " to choose anew."
 	switch kind {
 	case SecretService:
-		return openPlatformSecretService(again)
+		return openPlatformSecretService(c, again)
 	case File:
 		return openPlatformFile(ctx, c, again)
+	default: // nothing was chosen yet, or the file was damaged
 	}
 	store, d, err := chooseAuto(ctx, c)
 	if err != nil {
@@ -164,7 +169,7 @@ func openAuto(ctx context.Context, c Config) (Store, Description, error) {
 
 // chooseAuto tries the Secret Service and falls back to files.
 func chooseAuto(ctx context.Context, c Config) (Store, Description, error) {
-	store, d, err := openPlatformSecretService("The Secret Service of this session answers.")
+	store, d, err := openPlatformSecretService(c, "The Secret Service of this session answers.")
 	if err == nil {
 		try, cancel := context.WithTimeout(ctx, autoPatience)
 		err = Check(try, store)
@@ -177,7 +182,7 @@ func chooseAuto(ctx context.Context, c Config) (Store, Description, error) {
 		return nil, Description{}, alive(ctx, opOpen)
 	}
 	reason := ReasonOf(err).String()
-	c.Log.InfoContext(ctx, "no Secret Service, so sign-ins are kept in encrypted files", "reason", reason, "cause", err)
+	c.Log.InfoContext(ctx, "no Secret Service, so sign-ins are kept in encrypted files", slog.String("reason", reason), slog.Any("cause", err))
 	c.KeyInFile = true // a keyring that comes and goes is no place for it
 	return openPlatformFile(ctx, c, "The Secret Service of this session cannot be used ("+reason+").")
 }

@@ -11,16 +11,14 @@ import (
 // once stays, also when a keyring comes or goes later.
 func TestOpenAuto(t *testing.T) {
 	fake := startFakeSecretService(t)
-	t.Setenv("DBUS_SESSION_BUS_ADDRESS", fake.address)
 	dir := privateDir(t)
-	store, d, _ := openLog(t, Config{Dir: dir})
+	store, d, _ := openLog(t, Config{Dir: dir, SessionBus: fake.address})
 	if d.Kind != SecretService || !strings.Contains(d.Why, "answers") {
 		t.Fatalf("with a Secret Service: %+v", d)
 	}
 	mustSave(t, store, "account", []byte("secret"))
 
-	t.Setenv("DBUS_SESSION_BUS_ADDRESS", "unix:path="+dir+"/none")
-	store, d, _ = openLog(t, Config{Kind: Auto, Dir: dir})
+	store, d, _ = openLog(t, Config{Kind: Auto, Dir: dir, SessionBus: "unix:path=" + dir + "/none"})
 	if d.Kind != SecretService || !strings.Contains(d.Why, filepath.Join(dir, autoName)) {
 		t.Fatalf("when it is away later: %+v", d)
 	}
@@ -35,8 +33,7 @@ func TestOpenAuto(t *testing.T) {
 	}
 	mustSave(t, store, "account", []byte("secret"))
 
-	t.Setenv("DBUS_SESSION_BUS_ADDRESS", fake.address)
-	store, d, _ = openLog(t, Config{Dir: dir})
+	store, d, _ = openLog(t, Config{Dir: dir, SessionBus: fake.address})
 	if d.Kind != File {
 		t.Fatalf("when one comes later: %+v", d)
 	}
@@ -47,8 +44,7 @@ func TestOpenAuto(t *testing.T) {
 func TestOpenAutoLocked(t *testing.T) {
 	fake := startFakeSecretService(t)
 	fake.set(func() { fake.prompts["Unlock"] = true })
-	t.Setenv("DBUS_SESSION_BUS_ADDRESS", fake.address)
-	_, d, _ := openLog(t, Config{Dir: privateDir(t)})
+	_, d, _ := openLog(t, Config{Dir: privateDir(t), SessionBus: fake.address})
 	if d.Kind != File || !strings.Contains(d.Why, "locked") {
 		t.Errorf("%+v", d)
 	}
@@ -57,9 +53,8 @@ func TestOpenAutoLocked(t *testing.T) {
 // TestOpenFileKeyInSecretService: a configured file store keeps its key there.
 func TestOpenFileKeyInSecretService(t *testing.T) {
 	fake := startFakeSecretService(t)
-	t.Setenv("DBUS_SESSION_BUS_ADDRESS", fake.address)
 	dir := privateDir(t)
-	store, d, _ := openLog(t, Config{Kind: File, Dir: dir})
+	store, d, _ := openLog(t, Config{Kind: File, Dir: dir, SessionBus: fake.address})
 	if d.Place != dir {
 		t.Errorf("before the first save: %+v", d)
 	}
@@ -67,19 +62,19 @@ func TestOpenFileKeyInSecretService(t *testing.T) {
 	if line, err := os.ReadFile(filepath.Join(dir, keyName)); err != nil || !strings.Contains(string(line), " secret-service key-") {
 		t.Errorf("%s = %q, %v", keyName, line, err)
 	}
-	store, d, _ = openLog(t, Config{Kind: File, Dir: dir})
+	store, d, _ = openLog(t, Config{Kind: File, Dir: dir, SessionBus: fake.address})
 	if !strings.Contains(d.Place, "its key in secret-service") {
 		t.Errorf("after it: %+v", d)
 	}
 	wantRecord(t, store, "account", []byte("secret"))
 
 	// And what is kept there is found there by a store that would not put it there.
-	store, _, _ = openLog(t, Config{Kind: File, Dir: dir, KeyInFile: true})
+	store, _, _ = openLog(t, Config{Kind: File, Dir: dir, KeyInFile: true, SessionBus: fake.address})
 	wantRecord(t, store, "account", []byte("secret"))
 
 	dir = privateDir(t)
 	before := len(fake.items)
-	store, _, _ = openLog(t, Config{Kind: File, Dir: dir, KeyInFile: true})
+	store, _, _ = openLog(t, Config{Kind: File, Dir: dir, KeyInFile: true, SessionBus: fake.address})
 	mustSave(t, store, "account", []byte("secret"))
 	if len(fake.items) != before {
 		t.Error("KeyInFile left something in the keyring")
@@ -95,7 +90,7 @@ func TestOpenForeignKinds(t *testing.T) {
 // TestRealOpenAuto is TestOpenAuto's first half on a real Secret Service.
 func TestRealOpenAuto(t *testing.T) {
 	NeedRealSecretService(t)
-	store, d, err := Open(t.Context(), Config{Dir: privateDir(t)})
+	store, d, err := Open(t.Context(), Config{Dir: privateDir(t), SessionBus: SessionBus(os.Getenv)})
 	if err != nil || d.Kind != SecretService {
 		t.Fatalf("Open = %+v, %v", d, err)
 	}

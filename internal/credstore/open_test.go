@@ -11,13 +11,7 @@ import (
 	"testing"
 )
 
-// noSessionBus keeps the keyring of a developer's desktop out of a test.
-func noSessionBus(t *testing.T) {
-	t.Setenv("DBUS_SESSION_BUS_ADDRESS", "unix:path="+filepath.Join(t.TempDir(), "none"))
-}
-
 func TestOpenKinds(t *testing.T) {
-	noSessionBus(t)
 	dir := privateDir(t)
 	for kind, place := range map[Kind]string{Memory: "this process", File: dir} {
 		store, d, err := Open(t.Context(), Config{Kind: kind, Dir: dir, Log: discard(), KeyInFile: true})
@@ -87,7 +81,6 @@ func openLog(t *testing.T, c Config) (Store, Description, string) {
 }
 
 func TestRememberedChoiceDamaged(t *testing.T) {
-	noSessionBus(t)
 	dir := privateDir(t)
 	if err := rememberChoice(filepath.Join(dir, autoName), "nonsense"); err != nil {
 		t.Fatal(err)

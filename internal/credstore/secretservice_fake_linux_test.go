@@ -38,7 +38,6 @@ type fakeSecretService struct {
 	hangs      map[string]bool   // members that are never answered
 	dismissed  int
 	noReplace  bool // CreateItem always makes another item
-	calls      []string
 	address    string
 	t          testing.TB
 }
@@ -56,8 +55,10 @@ func startFakeSecretService(t testing.TB) *fakeSecretService {
 	if err != nil {
 		t.Fatal(err)
 	}
-	f := &fakeSecretService{items: map[dbus.ObjectPath]*fakeItem{}, collection: fakeCollection,
-		prompts: map[string]bool{}, errors: map[string]string{}, hangs: map[string]bool{}, address: "unix:path=" + path, t: t}
+	f := &fakeSecretService{
+		items: map[dbus.ObjectPath]*fakeItem{}, collection: fakeCollection,
+		prompts: map[string]bool{}, errors: map[string]string{}, hangs: map[string]bool{}, address: "unix:path=" + path, t: t,
+	}
 	var all sync.WaitGroup
 	all.Go(func() {
 		for {
@@ -72,9 +73,9 @@ func startFakeSecretService(t testing.TB) *fakeSecretService {
 	return f
 }
 
-// fakeSecretStore is the store over the fake.
+// store is the Store over the fake.
 func (f *fakeSecretService) store() *secretServiceStore {
-	return &secretServiceStore{application: recordAttribute, turn: newTurn(), address: func() (string, error) { return f.address, nil }}
+	return &secretServiceStore{application: recordAttribute, turn: newTurn(), address: f.address}
 }
 
 // serve speaks SASL (D-Bus specification, "Authentication Protocol") and then
@@ -118,7 +119,6 @@ func (f *fakeSecretService) answerAll(conn net.Conn, in *bufio.Reader) {
 		path, _ := call.Headers[dbus.FieldPath].Value().(dbus.ObjectPath)
 		reply := &dbus.Message{Type: dbus.TypeMethodReply, Headers: map[dbus.HeaderField]dbus.Variant{dbus.FieldReplySerial: dbus.MakeVariant(call.Serial())}}
 		f.mu.Lock()
-		f.calls = append(f.calls, member)
 		hang, name := f.hangs[member], f.errors[member]
 		if name == "" && !hang {
 			reply.Body, name = f.answer(path, member, call.Body)

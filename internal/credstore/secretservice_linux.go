@@ -4,9 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
-	"path/filepath"
-	"strconv"
 	"time"
 
 	"github.com/godbus/dbus/v5"
@@ -26,15 +23,16 @@ const secretServicePatience = 5 * time.Second
 type secretServiceStore struct {
 	application string // the attribute that tells our items from others'
 	turn        turn
-	address     func() (string, error) // of the session bus
+	address     string // of the session bus
 }
 
-// newSecretService makes the store; nothing is asked of the bus before the
-// first operation.
-func newSecretService(application string) (Store, error) {
-	return &secretServiceStore{application: application, turn: newTurn(), address: sessionBusAddress}, nil
+// newSecretService makes the store on the session bus at address; nothing is
+// asked of the bus before the first operation.
+func newSecretService(address, application string) (Store, error) {
+	return &secretServiceStore{application: application, turn: newTurn(), address: address}, nil
 }
 
+// Save implements Store.
 func (s *secretServiceStore) Save(ctx context.Context, id string, data []byte) error {
 	if err := beginSave(ctx, id, data); err != nil {
 		return err
@@ -42,6 +40,7 @@ func (s *secretServiceStore) Save(ctx context.Context, id string, data []byte) e
 	return s.converse(ctx, opSave, func(ctx context.Context, k *keyring) error { return k.save(ctx, id, data) })
 }
 
+// Load implements Store.
 func (s *secretServiceStore) Load(ctx context.Context, id string) (data []byte, err error) {
 	if err := begin(ctx, opLoad, id); err != nil {
 		return nil, err
@@ -53,6 +52,7 @@ func (s *secretServiceStore) Load(ctx context.Context, id string) (data []byte, 
 	return data, err
 }
 
+// Delete implements Store.
 func (s *secretServiceStore) Delete(ctx context.Context, id string) error {
 	if err := begin(ctx, opDelete, id); err != nil {
 		return err
@@ -60,6 +60,7 @@ func (s *secretServiceStore) Delete(ctx context.Context, id string) error {
 	return s.converse(ctx, opDelete, func(ctx context.Context, k *keyring) error { return k.remove(ctx, id) })
 }
 
+// List implements Store.
 func (s *secretServiceStore) List(ctx context.Context) (ids []string, err error) {
 	err = s.converse(ctx, opList, func(ctx context.Context, k *keyring) (err error) {
 		ids, err = k.ids(ctx)
@@ -79,7 +80,7 @@ func (s *secretServiceStore) converse(ctx context.Context, op string, do func(co
 	defer cancel()
 	conn, err := s.connect(patience)
 	if err == nil {
-		defer conn.Close() // the service ends the session with it
+		defer conn.Close() //nolint:errcheck // the service ends the session with it, whatever it says
 		var k *keyring
 		if k, err = openKeyring(patience, conn, s.application); err == nil {
 			err = do(patience, k)
@@ -97,31 +98,14 @@ func (s *secretServiceStore) converse(ctx context.Context, op string, do func(co
 // connect gives a connection that closes when ctx ends, so that neither the
 // handshake nor a call can hang.
 func (s *secretServiceStore) connect(ctx context.Context) (*dbus.Conn, error) {
-	address, err := s.address()
-	if err != nil {
-		return nil, &Error{Op: opOpen, Reason: Unavailable, Err: err}
+	if s.address == "" {
+		return nil, &Error{Op: opOpen, Reason: Unavailable, Err: errors.New("there is no session bus: DBUS_SESSION_BUS_ADDRESS is not set and XDG_RUNTIME_DIR has no bus")}
 	}
-	conn, err := dbus.Connect(address, dbus.WithContext(ctx))
+	conn, err := dbus.Connect(s.address, dbus.WithContext(ctx))
 	if err != nil {
 		return nil, &Error{Op: opOpen, Reason: Unavailable, Err: fmt.Errorf("session bus: %w", err)}
 	}
 	return conn, nil
-}
-
-// sessionBusAddress is where the user's session bus listens. Unlike the
-// library's own search it starts no bus and changes no environment variable.
-func sessionBusAddress() (string, error) {
-	if address := os.Getenv("DBUS_SESSION_BUS_ADDRESS"); address != "" && address != "autolaunch:" {
-		return address, nil
-	}
-	dirs := []string{os.Getenv("XDG_RUNTIME_DIR"), filepath.Join("/run/user", strconv.Itoa(os.Geteuid()))}
-	for _, dir := range dirs {
-		path := filepath.Join(dir, "bus")
-		if info, err := os.Stat(path); dir != "" && err == nil && info.Mode()&os.ModeSocket != 0 {
-			return "unix:path=" + path, nil
-		}
-	}
-	return "", errors.New("there is no session bus: DBUS_SESSION_BUS_ADDRESS is not set and XDG_RUNTIME_DIR has no bus")
 }
 
 // secretServiceReason gives the name of a D-Bus error its reason; a name

@@ -105,7 +105,7 @@ func TestSecretServiceBusHangs(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer listener.Close()
-	store := &secretServiceStore{application: recordAttribute, turn: newTurn(), address: func() (string, error) { return "unix:path=" + path, nil }}
+	store := &secretServiceStore{application: recordAttribute, turn: newTurn(), address: "unix:path=" + path}
 	ctx, cancel := context.WithTimeout(t.Context(), hangUntil)
 	defer cancel()
 	if _, err := store.Load(ctx, "account"); !errors.Is(err, context.DeadlineExceeded) {
@@ -121,33 +121,30 @@ func TestSecretServiceAbsent(t *testing.T) {
 		t.Errorf("without a default keyring: %v", err)
 	}
 	for _, address := range []string{"unix:path=" + filepath.Join(t.TempDir(), "none"), "nonsense", ""} {
-		store.address = func() (string, error) { return address, nil }
+		store.address = address
 		if _, err := store.List(t.Context()); ReasonOf(err) != Unavailable {
 			t.Errorf("at %q: %v", address, err)
 		}
 	}
 }
 
-func TestSessionBusAddress(t *testing.T) {
+func TestSessionBus(t *testing.T) {
 	dir := t.TempDir()
-	t.Setenv("XDG_RUNTIME_DIR", dir)
-	t.Setenv("DBUS_SESSION_BUS_ADDRESS", "unix:path=/somewhere")
-	if got, err := sessionBusAddress(); got != "unix:path=/somewhere" || err != nil {
-		t.Errorf("from the environment: %q, %v", got, err)
+	environment := map[string]string{"DBUS_SESSION_BUS_ADDRESS": "unix:path=/somewhere", "XDG_RUNTIME_DIR": dir}
+	getenv := func(name string) string { return environment[name] }
+	if got := SessionBus(getenv); got != "unix:path=/somewhere" {
+		t.Errorf("from the environment: %q", got)
 	}
+	listener, err := net.Listen("unix", filepath.Join(dir, "bus"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer listener.Close()
 	for _, unset := range []string{"", "autolaunch:"} {
-		t.Setenv("DBUS_SESSION_BUS_ADDRESS", unset)
-		listener, err := net.Listen("unix", filepath.Join(dir, "bus"))
-		if err != nil {
-			t.Fatal(err)
+		environment["DBUS_SESSION_BUS_ADDRESS"] = unset
+		if got := SessionBus(getenv); got != "unix:path="+dir+"/bus" {
+			t.Errorf("from XDG_RUNTIME_DIR: %q", got)
 		}
-		if got, err := sessionBusAddress(); got != "unix:path="+dir+"/bus" || err != nil {
-			t.Errorf("from XDG_RUNTIME_DIR: %q, %v", got, err)
-		}
-		listener.Close() // removes the socket
-	}
-	if os.Getenv("DBUS_SESSION_BUS_ADDRESS") != "autolaunch:" {
-		t.Error("the environment was changed")
 	}
 }
 
@@ -243,7 +240,7 @@ func TestRealSecretServiceLocked(t *testing.T) {
 	if os.Getenv(RealSecretServiceEnv) != "lock" {
 		t.Skip(RealSecretServiceEnv + " is not \"lock\"; run scripts/secret-service-test")
 	}
-	store, err := newSecretService(recordAttribute)
+	store, err := newSecretService(SessionBus(os.Getenv), recordAttribute)
 	if err != nil {
 		t.Fatal(err)
 	}

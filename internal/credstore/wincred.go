@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -16,7 +17,7 @@ const (
 	targetPrefix  = "M365TokenBroker:"
 	userName      = "M365TokenBroker"
 	targetLimit   = 200
-	credMutexName = `Local\M365TokenBroker-credentials`
+	credMutexName = `Local\M365TokenBroker-credentials` //nolint:gosec // G101: the name of a lock, not a credential
 )
 
 // credentials is Windows Credential Manager in plain Go types: generic
@@ -48,6 +49,7 @@ func newWincredStore(creds credentials, lock processLock, prefix string, log *sl
 	return &wincredStore{slots: credentialSlots{creds: limited{creds}, prefix: prefix}, turn: newTurn(), lock: lock, log: log}
 }
 
+// Save implements Store.
 func (w *wincredStore) Save(ctx context.Context, id string, data []byte) error {
 	if err := beginSave(ctx, id, data); err != nil {
 		return err
@@ -55,6 +57,7 @@ func (w *wincredStore) Save(ctx context.Context, id string, data []byte) error {
 	return w.alone(ctx, opSave, func() error { return saveTwin(w.slots, id, data) })
 }
 
+// Load implements Store.
 func (w *wincredStore) Load(ctx context.Context, id string) (data []byte, err error) {
 	if err := begin(ctx, opLoad, id); err != nil {
 		return nil, err
@@ -65,11 +68,12 @@ func (w *wincredStore) Load(ctx context.Context, id string) (data []byte, err er
 		return err
 	})
 	if damage != nil {
-		w.log.WarnContext(ctx, "one copy of a stored record is damaged; the other one is used", "store", string(Wincred), "record", id, "cause", damage)
+		w.log.WarnContext(ctx, "one copy of a stored record is damaged; the other one is used", slog.String("store", string(Wincred)), slog.String("record", id), slog.Any("cause", damage))
 	}
 	return data, err
 }
 
+// Delete implements Store.
 func (w *wincredStore) Delete(ctx context.Context, id string) error {
 	if err := begin(ctx, opDelete, id); err != nil {
 		return err
@@ -77,6 +81,7 @@ func (w *wincredStore) Delete(ctx context.Context, id string) error {
 	return w.alone(ctx, opDelete, func() error { return deleteTwin(w.slots, id) })
 }
 
+// List implements Store.
 func (w *wincredStore) List(ctx context.Context) (ids []string, err error) {
 	err = w.alone(ctx, opList, func() (err error) {
 		ids, err = w.slots.ids()
@@ -107,12 +112,12 @@ func (w *wincredStore) alone(ctx context.Context, op string, do func() error) er
 
 // The system errors that have a reason of their own: winerror.h.
 const (
-	errnoAccessDenied   = syscall.Errno(5)
-	errnoNotEnoughMem   = syscall.Errno(8)
-	errnoNotFound       = syscall.Errno(1168)
-	errnoNoLogonSession = syscall.Errno(1312)
-	errnoServerDown     = syscall.Errno(1722) // RPC_S_SERVER_UNAVAILABLE: the Credential Manager service is off
-	errnoBadStubData    = syscall.Errno(1783)
+	errCredAccessDenied   = syscall.Errno(5)
+	errCredNoMemory       = syscall.Errno(8)
+	errCredNotFound       = syscall.Errno(1168)
+	errCredNoLogonSession = syscall.Errno(1312)
+	errCredServerDown     = syscall.Errno(1722) // RPC_S_SERVER_UNAVAILABLE: the Credential Manager service is off
+	errCredBadStubData    = syscall.Errno(1783)
 )
 
 // credentialError gives an error of Credential Manager its reason.
@@ -122,21 +127,23 @@ func credentialError(op string, err error) error {
 		return err
 	}
 	errno, _ := errors.AsType[syscall.Errno](err)
-	reason := Failed
+	var reason Reason
 	switch errno {
-	case errnoAccessDenied:
+	case errCredAccessDenied:
 		reason = Permission
-	case errnoNotEnoughMem:
+	case errCredNoMemory:
 		reason = Quota
-	case errnoNoLogonSession:
+	case errCredNoLogonSession:
 		reason = NoLogonSession
-	case errnoServerDown:
+	case errCredServerDown:
 		reason = Unavailable
-	case errnoBadStubData:
+	case errCredBadStubData:
 		reason = TooBig
+	default:
+		reason = Failed
 	}
 	if errno != 0 {
-		err = fmt.Errorf("Windows error %d: %w", uint(errno), err)
+		err = fmt.Errorf("error %d of Windows: %w", uint(errno), err)
 	}
 	return &Error{Op: op, Reason: reason, Err: err}
 }
@@ -190,7 +197,7 @@ func (c credentialSlots) read(id string, s slot) (replica, error) {
 	var chunks []chunk
 	for i := 0; i == 0 || i < int(chunks[0].count); i++ {
 		blob, err := c.creds.Read(c.target(id, s, i))
-		if errors.Is(err, errnoNotFound) {
+		if errors.Is(err, errCredNotFound) {
 			if i == 0 {
 				return replica{}, nil
 			}
@@ -228,8 +235,8 @@ func (c credentialSlots) write(id string, s slot, generation uint64, data []byte
 	if err := c.removeFrom(id, s, len(blobs)); err != nil {
 		return err
 	}
-	for i := len(blobs) - 1; i >= 0; i-- {
-		if err := c.creds.Write(c.target(id, s, i), blobs[i]); err != nil {
+	for i, blob := range slices.Backward(blobs) {
+		if err := c.creds.Write(c.target(id, s, i), blob); err != nil {
 			return err
 		}
 	}
@@ -268,7 +275,7 @@ func (c credentialSlots) removeFrom(id string, s slot, from int) error {
 
 // drop deletes one credential; that it is gone already is no error.
 func (c credentialSlots) drop(target string) error {
-	if err := c.creds.Delete(target); err != nil && !errors.Is(err, errnoNotFound) {
+	if err := c.creds.Delete(target); err != nil && !errors.Is(err, errCredNotFound) {
 		return err
 	}
 	return nil

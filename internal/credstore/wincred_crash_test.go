@@ -143,7 +143,7 @@ func afterDeleteCrash(t *testing.T, fake *fakeCredentials, newer []byte) {
 	t.Helper()
 	store := fakeWincred(fake)
 	got, err := store.Load(t.Context(), victimID)
-	if !(err == nil && bytes.Equal(got, newer)) && !errors.Is(err, ErrNotFound) && !errors.Is(err, ErrCorrupt) {
+	if (err != nil || !bytes.Equal(got, newer)) && !errors.Is(err, ErrNotFound) && !errors.Is(err, ErrCorrupt) {
 		t.Fatalf("Load after an interrupted Delete = %d bytes, %v", len(got), err)
 	}
 	if err := store.sweep(t.Context()); err != nil {

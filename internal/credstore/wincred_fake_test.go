@@ -85,6 +85,7 @@ func (f *fakeCredentials) crashes(target string, blob []byte, done func()) bool 
 	}
 	f.down = true
 	switch f.mode {
+	case tornNothing, tornModes:
 	case tornHalf:
 		f.put(target, blob[:len(blob)/2])
 	case tornEmpty:
@@ -123,7 +124,7 @@ func (f *fakeCredentials) Read(target string) ([]byte, error) {
 	}
 	blob, ok := f.values[strings.ToLower(target)]
 	if !ok {
-		return nil, errnoNotFound
+		return nil, errCredNotFound
 	}
 	return bytes.Clone(blob), nil
 }
@@ -138,7 +139,7 @@ func (f *fakeCredentials) Delete(target string) error {
 		return errCrashed
 	}
 	if !ok {
-		return errnoNotFound
+		return errCredNotFound
 	}
 	f.drop(target)
 	return nil

@@ -27,8 +27,10 @@ func TestWincredTargets(t *testing.T) {
 	if n := len(store.slots.target(longest, slotB, maxChunks)); n > targetLimit {
 		t.Errorf("the longest name has %d characters", n)
 	}
-	for _, target := range []string{"M365TokenBroker:a:A:00", "M365TokenBroker:a:A:-1", "M365TokenBroker:a:C:0", "M365TokenBroker:a:a:0",
-		"M365TokenBroker:a:A", "M365TokenBroker:file-store:key-1:A:0", "M365TokenBroker:A:A:0", "Other:a:A:0", ""} {
+	for _, target := range []string{
+		"M365TokenBroker:a:A:00", "M365TokenBroker:a:A:-1", "M365TokenBroker:a:C:0", "M365TokenBroker:a:a:0",
+		"M365TokenBroker:a:A", "M365TokenBroker:file-store:key-1:A:0", "M365TokenBroker:A:A:0", "Other:a:A:0", "",
+	} {
 		if id, s, i, ok := store.slots.parseTarget(target); ok {
 			t.Errorf("%q was taken for %q %s %d", target, id, s, i)
 		}

@@ -16,12 +16,14 @@ import (
 // systemCredentials is the real Credential Manager; every method is one call.
 type systemCredentials struct{}
 
+// Write is CredWriteW.
 func (systemCredentials) Write(target string, blob []byte) error {
 	c := wincred.NewGenericCredential(target) // PersistLocalMachine: it neither roams nor ends with the logon
 	c.UserName, c.CredentialBlob = userName, blob
 	return c.Write()
 }
 
+// Read is CredReadW.
 func (systemCredentials) Read(target string) ([]byte, error) {
 	c, err := wincred.GetGenericCredential(target)
 	if err != nil {
@@ -30,10 +32,12 @@ func (systemCredentials) Read(target string) ([]byte, error) {
 	return c.CredentialBlob, nil
 }
 
+// Delete is CredDeleteW.
 func (systemCredentials) Delete(target string) error {
 	return wincred.NewGenericCredential(target).Delete()
 }
 
+// List is CredEnumerateW.
 func (systemCredentials) List(prefix string) ([]string, error) {
 	found, err := wincred.FilteredList(prefix + "*")
 	if err != nil {
@@ -97,7 +101,7 @@ func (m *namedMutex) lock(ctx context.Context) (unlock func(), err error) {
 			return nil, err
 		case event == windows.WAIT_OBJECT_0 || event == windows.WAIT_ABANDONED:
 			return func() {
-				windows.ReleaseMutex(m.handle) // fails only for a thread that does not own it, and this one does
+				windows.ReleaseMutex(m.handle) //nolint:errcheck // fails only for a thread that does not own it, and this one does
 				runtime.UnlockOSThread()
 			}, nil
 		}

@@ -122,6 +122,20 @@ func TestKillWincred(t *testing.T) {
 	massacre(t, "wincred "+prefix, func() Store { return openReal(t, prefix) }, kills, kills)
 }
 
+// TestFileKeyInWincred: on Windows the key of a file store is a credential.
+func TestFileKeyInWincred(t *testing.T) {
+	dir, home := privateDir(t), &keyHome{kind: Wincred, store: openReal(t, realPrefix(t))}
+	mustSave(t, mustOpenFile(t, dir, home), "account", []byte("secret"))
+	store := mustOpenFile(t, dir, home)
+	if place := store.keyPlace(); place != string(Wincred) {
+		t.Errorf("the key is in %q", place)
+	}
+	wantRecord(t, store, "account", []byte("secret"))
+	if ids, err := home.store.List(t.Context()); err != nil || len(ids) != 1 {
+		t.Errorf("%q are kept there, %v", ids, err)
+	}
+}
+
 // OpenRealWincred opens the real store under a prefix that is cleaned up.
 func OpenRealWincred(t testing.TB) (store Store, again func(testing.TB) Store) {
 	prefix := realPrefix(t)

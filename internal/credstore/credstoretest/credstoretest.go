@@ -6,9 +6,10 @@ package credstoretest
 import (
 	"bytes"
 	"context"
+	"crypto/sha256"
+	"encoding/binary"
 	"errors"
 	"fmt"
-	"math/rand/v2"
 	"slices"
 	"strings"
 	"sync"
@@ -33,6 +34,7 @@ type reopenable struct {
 	again func(testing.TB) credstore.Store
 }
 
+// Reopen implements Reopener.
 func (r reopenable) Reopen(t testing.TB) credstore.Store {
 	t.Helper()
 	return r.again(t)
@@ -67,12 +69,12 @@ func Run(t *testing.T, newStore func(t *testing.T) credstore.Store) {
 
 // Blob gives size bytes that do not compress and that tell seeds apart.
 func Blob(seed uint64, size int) []byte {
-	noise := rand.New(rand.NewPCG(seed, 365))
-	b := make([]byte, size)
-	for i := range b {
-		b[i] = byte(noise.Uint32())
+	var b []byte
+	for block := uint64(0); len(b) < size; block++ {
+		sum := sha256.Sum256(binary.BigEndian.AppendUint64(binary.BigEndian.AppendUint64(nil, seed), block))
+		b = append(b, sum[:]...)
 	}
-	return b
+	return b[:size:size]
 }
 
 func save(t testing.TB, s credstore.Store, id string, data []byte) {
