@@ -14,7 +14,7 @@ type Status struct {
 	Problem *token.Error // the last failed renewal; nil after a good one
 }
 
-// Statuses lists every key that has a token, a failure or a consumer.
+// Statuses lists every key that has a token or was asked for.
 func (c *Cache) Statuses() []Status {
 	snap := *c.current.Load()
 	out := make([]Status, 0, len(snap))
@@ -87,5 +87,5 @@ func (s *slot) status() (st Status, ok bool) {
 			st.Renewal.HoldUntil = t.until
 		}
 	}
-	return st, e != nil || st.Problem != nil || !st.Renewal.LastAsked.IsZero()
+	return st, e != nil || !st.Renewal.LastAsked.IsZero()
 }

@@ -77,16 +77,19 @@ func (k checker) digests(at key, digests []string, owner map[string]key) []strin
 		k.warn(k.sources[where], at, "is locked out, because key_sha256 is empty")
 	}
 	for i, d := range digests {
-		digests[i] = strings.ToLower(d)
+		h, err := ParseKeyHash(d)
+		digests[i] = h.String()
 		switch item := where.item(i); {
 		case strings.HasPrefix(d, "brk_") || strings.HasPrefix(d, "bra_"):
 			k.wrong(item, "is a key itself; only its SHA-256 belongs into a file, so treat this key as known to others and run `broker consumers rotate %s`", at.name())
-		case !sha256Pattern.MatchString(digests[i]):
-			k.wrong(item, "is not a SHA-256 in hex (64 digits of 0-9 and a-f; it has %d characters); `broker consumers rotate %s` writes a right one", utf8.RuneCountInString(d), at.name())
-		case owner[digests[i]] != "":
-			k.wrong(item, "is the key of %s too; every consumer needs a key of its own", owner[digests[i]])
+		case !sha256Pattern.MatchString(h.SHA256):
+			k.wrong(item, "is not a SHA-256 in hex (64 digits of 0-9 and a-f; it has %d characters); `broker consumers rotate %s` writes a right one", utf8.RuneCountInString(h.SHA256), at.name())
+		case err != nil:
+			k.wrong(item, "has a time after its @ that is not like 2026-11-23T08:00:00Z; it is when the key stops working, and may be left out with its @")
+		case owner[h.SHA256] != "":
+			k.wrong(item, "is the key of %s too; every consumer needs a key of its own", owner[h.SHA256])
 		default:
-			owner[digests[i]] = at
+			owner[h.SHA256] = at
 		}
 	}
 	return digests
@@ -101,7 +104,7 @@ func (k checker) accountRefs(at key, names []string) []string {
 		case isAlias:
 		case len(aliases) > 1:
 			k.wrong(at.item(i), "%q is the user name of %s; name the one you mean", name, strings.Join(aliases, " and "))
-		case len(aliases) == 0 && !strings.Contains(name, "@"):
+		case len(aliases) == 0 && !strings.Contains(name, "@") && k.c.Authority == "":
 			hint := didYouMean(name, sortedKeys(k.c.Accounts))
 			if hint == "" {
 				hint = `; name an alias from "accounts", or write the user name, such as ops@contoso.com`

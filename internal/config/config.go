@@ -78,8 +78,8 @@ type Resource struct {
 
 // Consumer is one program that may call us, and what it may have.
 type Consumer struct {
-	// KeySHA256 are the lower-case hex SHA-256 digests of its keys; two while a
-	// rotation overlaps. An empty list locks the consumer out.
+	// KeySHA256 are the lower-case hex SHA-256 digests of its keys, see KeyHash;
+	// two while a rotation overlaps. An empty list locks the consumer out.
 	KeySHA256 []string `yaml:"key_sha256" example:"[\"<64 hex digits>\"]" show:"short"`
 	// Accounts are canonical account names: aliases, or lower-case user names.
 	Accounts  []string `yaml:"accounts" example:"[ops]"`

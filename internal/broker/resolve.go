@@ -1,0 +1,74 @@
+package broker
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/m365-token-broker/broker/internal/account"
+	"github.com/m365-token-broker/broker/internal/consumer"
+	"github.com/m365-token-broker/broker/internal/token"
+)
+
+// minRetry is the least time that a caller is told to wait for a sign-in.
+const minRetry = 5 * time.Second
+
+// resolve turns the names that a consumer sent into a key that its policy
+// allows.
+func (b *Broker) resolve(id *consumer.Identity, raw token.Key) (token.Key, error) {
+	resources := b.settings.Load().Resources
+	if _, ok := resources[raw.Resource]; !ok {
+		return token.Key{}, unknownResource(id, raw.Resource, slices.Sorted(maps.Keys(resources)))
+	}
+	name, err := b.account(id, raw.Account)
+	if err != nil {
+		return token.Key{}, err
+	}
+	key := token.Key{Account: name, Resource: raw.Resource}
+	if err := id.Allows(key); err != nil {
+		return token.Key{}, err
+	}
+	return key, nil
+}
+
+func unknownResource(id *consumer.Identity, name string, configured []string) *token.Error {
+	if name == "" {
+		return token.NewError(token.KindInvalidRequest, "", "The parameter resource is missing; name a configured resource, for example resource=graph.")
+	}
+	if !id.Admin {
+		configured = id.Resources()
+	}
+	return token.NewError(token.KindUnknownResource, "",
+		fmt.Sprintf("There is no resource %q; you may ask for: %s. Scopes and addresses are configured in broker.yaml, callers name a resource.", name, strings.Join(configured, ", ")))
+}
+
+// account is the canonical name of the account that the consumer means. One that
+// names none means the only one that it may have.
+func (b *Broker) account(id *consumer.Identity, raw string) (string, error) {
+	if raw != "" {
+		if name, ok := b.cfg.Book.Resolve(raw); ok {
+			return name, nil
+		}
+		if lower := strings.ToLower(raw); slices.Contains(id.Accounts(), lower) {
+			return lower, nil // in its policy, but nobody has signed in yet
+		}
+		return "", account.Unknown(raw)
+	}
+	names := id.Accounts()
+	if id.Admin {
+		names = b.cfg.Book.Names()
+	}
+	switch len(names) {
+	case 0:
+		return "", token.NewError(token.KindSignInRequired, "", "No account is signed in on this machine; run: broker login")
+	case 1:
+		if name, ok := b.cfg.Book.Resolve(names[0]); ok {
+			return name, nil
+		}
+		return names[0], nil
+	default:
+		return "", token.NewError(token.KindInvalidRequest, "", "Several accounts are possible; say which with account=…: "+strings.Join(names, ", "))
+	}
+}
