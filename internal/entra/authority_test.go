@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"maps"
 	"net/http"
 	"net/url"
 	"strings"
@@ -153,9 +154,7 @@ func (a *authority) RoundTrip(req *http.Request) (*http.Response, error) {
 		return nil, ans.err
 	}
 	header := http.Header{"X-Ms-Request-Id": {"12345678-1234-1234-1234-123456789abc"}}
-	for k, v := range ans.header {
-		header[k] = v
-	}
+	maps.Copy(header, ans.header)
 	return &http.Response{StatusCode: ans.status, Header: header, Body: io.NopCloser(strings.NewReader(ans.body)), Request: req}, nil
 }
 
@@ -218,7 +217,7 @@ func quiet(t *testing.T, v any) {
 		noCanary(t, fmt.Sprintf("%T with %s", v, verb), fmt.Sprintf(verb, v))
 	}
 	var log bytes.Buffer
-	slog.New(slog.NewJSONHandler(&log, nil)).Info("x", "v", v)
+	slog.New(slog.NewJSONHandler(&log, nil)).Info("x", slog.Any("v", v))
 	noCanary(t, fmt.Sprintf("%T in slog", v), log.String())
 }
 

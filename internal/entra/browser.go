@@ -29,7 +29,7 @@ func (c *Client) Browser(ctx context.Context, app token.App, scopes token.Scopes
 	out := &outcome{step: stepBrowser}
 	flow, cancel := context.WithCancel(ctx)
 	defer cancel()
-	rcv, err := listenRedirect(s.ends.host, cancel)
+	rcv, err := listenRedirect(ctx, s.ends.host, cancel)
 	if err != nil {
 		return token.Grant{}, err
 	}

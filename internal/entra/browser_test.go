@@ -170,7 +170,7 @@ func TestBrowserEnds(t *testing.T) {
 }
 
 func TestReceiverHost(t *testing.T) {
-	r, err := listenRedirect(testHost, func() {})
+	r, err := listenRedirect(t.Context(), testHost, func() {})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -78,8 +78,13 @@ func TestDeviceCodePace(t *testing.T) {
 		"slow_down":     {1, []answer{oauth(400, "slow_down"), oauth(400, "slow_down"), pending(), ok(tokenDoc(nil))}, []time.Duration{s, 6 * s, 11 * s, 11 * s}},
 		"slow_down 429": {1, []answer{oauth(429, "slow_down"), ok(tokenDoc(nil))}, []time.Duration{s, 6 * s}},
 		"faults": {
-			5, []answer{
-				reset, {status: 503}, {status: 200, body: "<html>"}, {status: 407}, {status: 302},
+			5,
+			[]answer{
+				reset,
+				{status: 503},
+				{status: 200, body: "<html>"},
+				{status: 407},
+				{status: 302},
 				pending(), reset, ok(tokenDoc(nil)),
 			},
 			[]time.Duration{5 * s, 5 * s, 10 * s, 20 * s, 30 * s, 30 * s, 5 * s, 5 * s},

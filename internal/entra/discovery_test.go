@@ -2,6 +2,7 @@ package entra
 
 import (
 	"context"
+	"maps"
 	"strings"
 	"sync"
 	"testing"
@@ -74,9 +75,7 @@ func TestDeviceEndpointFromDiscovery(t *testing.T) {
 
 func edited(edit map[string]any) map[string]any {
 	doc := discoveryDoc(testHost, testTenant)
-	for k, v := range edit {
-		doc[k] = v
-	}
+	maps.Copy(doc, edit)
 	return doc
 }
 

@@ -41,8 +41,9 @@ const (
 
 // listenRedirect opens a free loopback port, for IPv4 and, where there is one,
 // IPv6, since a browser may take localhost for either. stop ends the sign-in.
-func listenRedirect(host string, stop context.CancelFunc) (*receiver, error) {
-	v4, err := net.Listen("tcp4", "127.0.0.1:0")
+func listenRedirect(ctx context.Context, host string, stop context.CancelFunc) (*receiver, error) {
+	var config net.ListenConfig
+	v4, err := config.Listen(ctx, "tcp4", "127.0.0.1:0")
 	if err != nil {
 		return nil, &token.Error{Kind: token.KindInternal, Op: stepBrowser.op(), Detail: "No loopback port could be opened for the browser to come back to; use broker login --flow device.", Err: err}
 	}
@@ -53,7 +54,7 @@ func listenRedirect(host string, stop context.CancelFunc) (*receiver, error) {
 		WriteTimeout: receiveTimeout, MaxHeaderBytes: maxRedirect,
 	}
 	listeners := []net.Listener{v4}
-	if v6, err := net.Listen("tcp6", "[::1]:"+port); err == nil {
+	if v6, err := config.Listen(ctx, "tcp6", "[::1]:"+port); err == nil {
 		listeners = append(listeners, v6)
 	}
 	for _, l := range listeners {

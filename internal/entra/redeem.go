@@ -91,7 +91,7 @@ func (a *tokenAnswer) token(scopes token.Scopes, now time.Time) token.Token {
 // back without their audience.
 func notGranted(wanted token.Scopes, granted string) string {
 	given := make(map[string]bool)
-	for _, g := range strings.Fields(granted) {
+	for g := range strings.FieldsSeq(granted) {
 		if !token.IsReserved(g) {
 			given[strings.ToLower(g)] = true
 			given[strings.ToLower(lastSegment(g))] = true

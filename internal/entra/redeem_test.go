@@ -270,7 +270,8 @@ func TestRedeemKeepsRotatedTokenOnError(t *testing.T) {
 		"no expiry":       {graph, map[string]any{"expires_in": nil}, token.KindInvalid},
 		"scope missing": {
 			token.Scopes{"https://graph.microsoft.com/Mail.Read", "https://graph.microsoft.com/Mail.Send"},
-			map[string]any{"scope": "Mail.Read openid"}, token.KindSignInRequired,
+			map[string]any{"scope": "Mail.Read openid"},
+			token.KindSignInRequired,
 		},
 	}
 	for name, tt := range tests {

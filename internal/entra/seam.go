@@ -185,8 +185,9 @@ func passing(e *token.Error) bool {
 		return true
 	case token.KindInvalid:
 		return e.OAuthError == "" || e.Status == http.StatusOK
+	default:
+		return false
 	}
-	return false
 }
 
 // unusable is the error for a 200 answer that is not what was asked for: a

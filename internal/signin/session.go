@@ -239,12 +239,14 @@ func (d *Desk) keep(ctx context.Context, s *session, grant token.Grant) error {
 
 // fail ends s for the reason e.
 func (d *Desk) fail(s *session, e *token.Error) {
-	state := StateFailed
+	var state State
 	switch e.Kind {
 	case token.KindDeclined:
 		state = StateDeclined
 	case token.KindExpired:
 		state = StateExpired
+	default:
+		state = StateFailed
 	}
 	d.finish(s, state, e)
 }

@@ -1,189 +1,19 @@
 package signin
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
-	"log/slog"
-	"strings"
 	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
 
-	"go.uber.org/goleak"
-
 	"github.com/m365-token-broker/broker/internal/token"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
-
-const canary = "CANARY"
-
-// result is one outcome of a scripted Wait or Browser.
-type result struct {
-	after time.Duration
-	err   error
-}
-
-// authority is scripted: each Wait takes the next result.
-type authority struct {
-	startAfter time.Duration
-	startErr   error
-	lifetime   time.Duration // of a code; zero: 15 min
-	noURL      bool          // Browser never calls open
-	openErr    error         // what open said
-
-	mu      sync.Mutex
-	starts  int
-	waits   int
-	results []result
-	fault   *token.Error
-	hint    string
-}
-
-func (a *authority) next(ctx context.Context) (token.Grant, error) {
-	a.mu.Lock()
-	a.waits++
-	r := result{after: 1000 * time.Hour}
-	if len(a.results) > 0 {
-		r, a.results = a.results[0], a.results[1:]
-	}
-	a.mu.Unlock()
-	if err := sleep(ctx, r.after); err != nil {
-		return token.Grant{}, err
-	}
-	if r.err != nil {
-		return token.Grant{}, r.err
-	}
-	return token.Grant{Username: "Ops@contoso.com", RefreshToken: token.NewSecret(canary)}, nil
-}
-
-func sleep(ctx context.Context, d time.Duration) error {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-		return nil
-	case <-ctx.Done():
-		return ctx.Err()
-	}
-}
-
-func (a *authority) DeviceCode(ctx context.Context, _ token.App, _ token.Scopes) (token.DeviceCode, error) {
-	a.mu.Lock()
-	a.starts++
-	a.mu.Unlock()
-	if err := sleep(ctx, a.startAfter); err != nil {
-		return token.DeviceCode{}, token.AsError(err)
-	}
-	if a.startErr != nil {
-		return token.DeviceCode{}, a.startErr
-	}
-	life := a.lifetime
-	if life == 0 {
-		life = 15 * time.Minute
-	}
-	return token.DeviceCode{
-		UserCode: "ABCD", VerificationURI: "https://x.test/device", Message: "Do it.", ExpiresOn: time.Now().Add(life), Interval: 5 * time.Second,
-		Wait: a.next, Fault: func() *token.Error { a.mu.Lock(); defer a.mu.Unlock(); return a.fault },
-	}, nil
-}
-
-func (a *authority) Browser(ctx context.Context, _ token.App, _ token.Scopes, hint string, open func(string) error) (token.Grant, error) {
-	a.mu.Lock()
-	a.starts++
-	a.hint = hint
-	a.mu.Unlock()
-	if err := sleep(ctx, a.startAfter); err != nil {
-		return token.Grant{}, token.AsError(err)
-	}
-	if a.startErr != nil {
-		return token.Grant{}, a.startErr
-	}
-	if a.noURL {
-		<-ctx.Done()
-		return token.Grant{}, token.AsError(ctx.Err())
-	}
-	if a.openErr = open("https://x.test/authorize"); a.openErr != nil {
-		return token.Grant{}, token.AsError(a.openErr)
-	}
-	return a.next(ctx)
-}
-
-// bench is a desk on a scripted authority, in a synctest bubble.
-type bench struct {
-	*Desk
-	a       *authority
-	keep    Keep
-	mu      sync.Mutex
-	kept    int
-	changes []State
-}
-
-// run runs f in a bubble and ends the desk, which must leave no goroutine.
-func run(t *testing.T, a *authority, f func(t *testing.T, b *bench)) {
-	t.Helper()
-	synctest.Test(t, func(t *testing.T) {
-		var log bytes.Buffer
-		b := &bench{a: a}
-		b.Desk = New(Config{
-			Authority: a,
-			Keep: func(ctx context.Context, account string, g token.Grant) (string, error) {
-				b.mu.Lock()
-				b.kept++
-				keep := b.keep
-				b.mu.Unlock()
-				if keep != nil {
-					return keep(ctx, account, g)
-				}
-				return "ops", nil
-			},
-			Changed: func(v View) { b.mu.Lock(); b.changes = append(b.changes, v.State); b.mu.Unlock() },
-			Log:     slog.New(slog.NewTextHandler(&log, nil)),
-		})
-		f(t, b)
-		b.Stop()
-		if text := log.String(); strings.Contains(text, canary) || strings.Contains(text, "ABCD") || strings.Contains(text, "contoso") {
-			t.Errorf("log: %s", text)
-		}
-	})
-}
-
-// seen tells, once all is quiet, how often Keep ran and what Changed was told.
-func (b *bench) seen() (kept int, changes string) {
-	synctest.Wait()
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.kept, fmt.Sprint(b.changes)
-}
-
-func (b *bench) start(t *testing.T, account string, flow token.Flow) View {
-	t.Helper()
-	v, created, err := b.Start(t.Context(), Request{Account: account, Flow: flow, LoginHint: "ops@contoso.com"})
-	if err != nil || !created {
-		t.Fatalf("created %v, %v", created, err)
-	}
-	return v
-}
-
-func (b *bench) wait(t *testing.T, id string) View {
-	t.Helper()
-	v, err := b.Wait(t.Context(), id)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if text := fmt.Sprintf("%+v", v); strings.Contains(text, canary) {
-		t.Errorf("view: %s", text)
-	}
-	return v
-}
-
-func problem(k token.Kind) error { return token.NewError(k, "x", "Do that.") }
-
 func TestDeviceSucceeds(t *testing.T) {
-	run(t, &authority{results: []result{{after: 30 * time.Second}}}, func(t *testing.T, b *bench) {
+	run(t, &authority{results: []result{{after: 30 * time.Second}}}, func(t *testing.T, b *desk) {
 		begin := time.Now()
 		v := b.start(t, "Ops", token.FlowDevice)
 		if v.State != StatePending || v.UserCode != "ABCD" || v.VerificationURI != "https://x.test/device" || v.Message != "Do it." ||
@@ -211,7 +41,7 @@ func TestDeviceSucceeds(t *testing.T) {
 
 func TestBrowserSucceeds(t *testing.T) {
 	a := &authority{results: []result{{after: 9 * time.Minute}}}
-	run(t, a, func(t *testing.T, b *bench) {
+	run(t, a, func(t *testing.T, b *desk) {
 		v := b.start(t, "ops", token.FlowBrowser)
 		if v.State != StatePending || v.UserCode != "" || v.VerificationURI != "https://x.test/authorize" || v.ExpiresOn != time.Now().Add(10*time.Minute) || a.hint != "ops@contoso.com" {
 			t.Errorf("%+v", v)
@@ -239,7 +69,7 @@ func TestEnds(t *testing.T) {
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
-			run(t, &authority{results: []result{{time.Second, tt.err}}}, func(t *testing.T, b *bench) {
+			run(t, &authority{results: []result{{time.Second, tt.err}}}, func(t *testing.T, b *desk) {
 				v := b.wait(t, b.start(t, "ops", tt.flow).ID)
 				if v.State != tt.want || v.Problem == nil || v.Problem.Kind != tt.kind || v.Message != v.Problem.Detail || v.UserCode != "" {
 					t.Errorf("%+v %+v", v, v.Problem)
@@ -255,7 +85,7 @@ func TestFaultsKeepTheCode(t *testing.T) {
 	a := &authority{results: []result{
 		{0, down}, {0, problem(token.KindTimeout)}, {0, &token.Error{Kind: token.KindThrottled, RetryAfter: time.Minute}}, {0, problem(token.KindInvalid)}, {time.Second, nil},
 	}}
-	run(t, a, func(t *testing.T, b *bench) {
+	run(t, a, func(t *testing.T, b *desk) {
 		begin := time.Now()
 		v := b.start(t, "ops", token.FlowDevice)
 		if v := b.wait(t, v.ID); v.State != StateSucceeded {
@@ -269,7 +99,7 @@ func TestFaultsKeepTheCode(t *testing.T) {
 
 func TestFaultIsShown(t *testing.T) {
 	a := &authority{fault: &token.Error{Kind: token.KindUnavailable, Detail: "down"}}
-	run(t, a, func(t *testing.T, b *bench) {
+	run(t, a, func(t *testing.T, b *desk) {
 		v := b.start(t, "ops", token.FlowDevice)
 		if v.State != StatePending || v.Problem == nil || v.Problem.Kind != token.KindUnavailable {
 			t.Errorf("%+v", v)
@@ -300,7 +130,7 @@ func TestExpires(t *testing.T) {
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
-			run(t, &authority{results: tt.results}, func(t *testing.T, b *bench) {
+			run(t, &authority{results: tt.results}, func(t *testing.T, b *desk) {
 				begin := time.Now()
 				v := b.wait(t, b.start(t, "ops", tt.flow).ID)
 				if v.State != StateExpired || v.Problem == nil || v.Problem.Kind != token.KindExpired {
@@ -315,7 +145,7 @@ func TestExpires(t *testing.T) {
 }
 
 func TestStoreFails(t *testing.T) {
-	run(t, &authority{results: []result{{}, {}}}, func(t *testing.T, b *bench) {
+	run(t, &authority{results: []result{{}, {}}}, func(t *testing.T, b *desk) {
 		b.keep = func(context.Context, string, token.Grant) (string, error) { return "", problem(token.KindStore) }
 		v := b.wait(t, b.start(t, "ops", token.FlowDevice).ID)
 		if v.State != StateFailed || v.Problem.Kind != token.KindStore {
@@ -333,7 +163,7 @@ func TestStoreFails(t *testing.T) {
 
 func TestOnePendingPerAccount(t *testing.T) {
 	a := &authority{startAfter: 2 * time.Second}
-	run(t, a, func(t *testing.T, b *bench) {
+	run(t, a, func(t *testing.T, b *desk) {
 		var mu sync.Mutex
 		created, ids := 0, map[string]bool{}
 		var wg sync.WaitGroup
@@ -385,7 +215,7 @@ func TestStartFailsAtOnce(t *testing.T) {
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
-			run(t, tt.a, func(t *testing.T, b *bench) {
+			run(t, tt.a, func(t *testing.T, b *desk) {
 				begin := time.Now()
 				_, created, err := b.Start(t.Context(), Request{Account: "ops", Flow: tt.flow})
 				if e, ok := errors.AsType[*token.Error](err); !ok || e.Kind != tt.kind || created || e.Detail == "" {
@@ -405,7 +235,7 @@ func TestStartFailsAtOnce(t *testing.T) {
 
 // The sign-in outlives the request that started it, and its values stay.
 func TestOutlivesItsRequest(t *testing.T) {
-	run(t, &authority{startAfter: 2 * time.Second, results: []result{{after: time.Minute}}}, func(t *testing.T, b *bench) {
+	run(t, &authority{startAfter: 2 * time.Second, results: []result{{after: time.Minute}}}, func(t *testing.T, b *desk) {
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 		defer cancel()
 		_, _, err := b.Start(ctx, Request{Account: "ops", Flow: token.FlowDevice})
@@ -424,7 +254,7 @@ func TestOutlivesItsRequest(t *testing.T) {
 }
 
 func TestWaitIsALongPoll(t *testing.T) {
-	run(t, &authority{}, func(t *testing.T, b *bench) {
+	run(t, &authority{}, func(t *testing.T, b *desk) {
 		v := b.start(t, "ops", token.FlowDevice)
 		ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
 		defer cancel()
@@ -438,7 +268,7 @@ func TestWaitIsALongPoll(t *testing.T) {
 func TestCancel(t *testing.T) {
 	for _, flow := range []token.Flow{token.FlowDevice, token.FlowBrowser} {
 		t.Run(string(flow), func(t *testing.T) {
-			run(t, &authority{}, func(t *testing.T, b *bench) {
+			run(t, &authority{}, func(t *testing.T, b *desk) {
 				v := b.start(t, "ops", flow)
 				for range 2 { // the second changes nothing
 					got, err := b.Cancel(v.ID)
@@ -457,7 +287,7 @@ func TestCancel(t *testing.T) {
 
 // Once the person is done, Cancel and Stop come too late: the store goes on.
 func TestKeepingIsNotTakenBack(t *testing.T) {
-	run(t, &authority{results: []result{{after: time.Second}}}, func(t *testing.T, b *bench) {
+	run(t, &authority{results: []result{{after: time.Second}}}, func(t *testing.T, b *desk) {
 		b.keep = func(ctx context.Context, _ string, _ token.Grant) (string, error) {
 			return "ops", sleep(ctx, 5*time.Second)
 		}
@@ -474,7 +304,7 @@ func TestKeepingIsNotTakenBack(t *testing.T) {
 }
 
 func TestKeepIsBounded(t *testing.T) {
-	run(t, &authority{results: []result{{}}}, func(t *testing.T, b *bench) {
+	run(t, &authority{results: []result{{}}}, func(t *testing.T, b *desk) {
 		b.keep = func(ctx context.Context, _ string, _ token.Grant) (string, error) { return "", sleep(ctx, time.Hour) }
 		begin := time.Now()
 		if v := b.wait(t, b.start(t, "ops", token.FlowDevice).ID); v.State != StateFailed || time.Since(begin) != keepTimeout {
@@ -485,7 +315,7 @@ func TestKeepIsBounded(t *testing.T) {
 
 func TestStop(t *testing.T) {
 	a := &authority{}
-	run(t, a, func(t *testing.T, b *bench) {
+	run(t, a, func(t *testing.T, b *desk) {
 		v := b.start(t, "ops", token.FlowDevice)
 		synctest.Wait()
 		a.startAfter = 5 * time.Second
@@ -515,7 +345,7 @@ func TestStop(t *testing.T) {
 }
 
 func TestForgets(t *testing.T) {
-	run(t, &authority{}, func(t *testing.T, b *bench) {
+	run(t, &authority{}, func(t *testing.T, b *desk) {
 		v := b.start(t, "ops", token.FlowDevice)
 		if _, err := b.Cancel(v.ID); err != nil {
 			t.Fatal(err)
@@ -538,7 +368,7 @@ func TestForgets(t *testing.T) {
 }
 
 func TestBounds(t *testing.T) {
-	run(t, &authority{}, func(t *testing.T, b *bench) {
+	run(t, &authority{}, func(t *testing.T, b *desk) {
 		for range maxEnded + 10 {
 			if _, err := b.Cancel(b.start(t, "ops", token.FlowDevice).ID); err != nil {
 				t.Fatal(err)
