@@ -1,8 +1,10 @@
 package sandbox
 
 import (
+	"cmp"
 	"crypto/sha256"
 	"crypto/subtle"
+	"maps"
 	"net"
 	"net/http"
 	"net/url"
@@ -59,7 +61,7 @@ func (s *Sandbox) serveAuthorize(w http.ResponseWriter, r *http.Request, tenant 
 func (s *Sandbox) parseAuthorization(r *http.Request) (a *authorization, page, back *oauthError) {
 	q := r.URL.Query()
 	a = &authorization{
-		redirect: q.Get("redirect_uri"), state: q.Get("state"), mode: or(q.Get("response_mode"), "query"),
+		redirect: q.Get("redirect_uri"), state: q.Get("state"), mode: cmp.Or(q.Get("response_mode"), "query"),
 		challenge: q.Get("code_challenge"), scope: q.Get("scope"), claims: q.Get("claims"),
 		nonce: q.Get("nonce"), hint: q.Get("login_hint"), from: r.RemoteAddr, expires: s.now().Add(codeLifetime),
 	}
@@ -104,13 +106,14 @@ func (s *Sandbox) authorize(w http.ResponseWriter, r *http.Request, a *authoriza
 		name = a.hint
 	}
 	if s.hasControlKey(r) {
-		name = or(r.Header.Get(headerControlUser), name)
+		name = cmp.Or(r.Header.Get(headerControlUser), name)
 	}
 	u := s.state.users[strings.ToLower(name)]
 	id := ""
 	if u == nil {
 		id = randomText(24)
-		s.fileRequest(id, a)
+		s.forgetOld()
+		s.state.requests[id] = a
 	}
 	s.mu.Unlock()
 	if u == nil {
@@ -120,17 +123,12 @@ func (s *Sandbox) authorize(w http.ResponseWriter, r *http.Request, a *authoriza
 	s.sendBack(w, r, a, s.newCode(a, u))
 }
 
-// fileRequest remembers a request that waits for a person; s.mu is held.
-func (s *Sandbox) fileRequest(id string, a *authorization) {
+// forgetOld drops requests and codes that expired; s.mu is held.
+func (s *Sandbox) forgetOld() {
 	now := s.now()
 	for _, m := range []map[string]*authorization{s.state.requests, s.state.codes} {
-		for k, old := range m {
-			if now.After(old.expires) {
-				delete(m, k)
-			}
-		}
+		maps.DeleteFunc(m, func(_ string, a *authorization) bool { return now.After(a.expires) })
 	}
-	s.state.requests[id] = a
 }
 
 // newCode makes the authorization code for user, as parameters of the redirect.
@@ -140,6 +138,7 @@ func (s *Sandbox) newCode(a *authorization, u *account) url.Values {
 	defer s.mu.Unlock()
 	done := *a
 	done.user, done.expires = u, s.now().Add(codeLifetime)
+	s.forgetOld()
 	s.state.codes[code] = &done
 	v := url.Values{"code": {code}, "session_state": {newGUID()}}
 	if a.state != "" {
@@ -202,7 +201,7 @@ func (s *Sandbox) redeemCode(r *http.Request) (issue, *oauthError) {
 	case a.user.disabled:
 		return issue{}, fail(errDisabled)
 	}
-	is, bad := newIssue(or(form.Get("scope"), a.scope), or(form.Get("claims"), a.claims))
+	is, bad := newIssue(cmp.Or(form.Get("scope"), a.scope), cmp.Or(form.Get("claims"), a.claims))
 	if bad != nil {
 		return issue{}, bad
 	}

@@ -1,6 +1,7 @@
 package sandbox
 
 import (
+	"cmp"
 	"crypto/subtle"
 	"encoding/json"
 	"errors"
@@ -52,7 +53,7 @@ func (s *Sandbox) control() http.Handler {
 func (s *Sandbox) hasControlKey(r *http.Request) bool {
 	key := r.Header.Get(headerControlKey)
 	if scheme, bearer, ok := strings.Cut(r.Header.Get("Authorization"), " "); ok && strings.EqualFold(scheme, "Bearer") {
-		key = or(key, bearer)
+		key = cmp.Or(key, bearer)
 	}
 	return subtle.ConstantTimeCompare([]byte(key), []byte(s.controlKey)) == 1
 }
@@ -154,7 +155,7 @@ func (s *Sandbox) controlApprove(r *http.Request) error {
 	if u.UserCode == "" {
 		return s.ApproveAll(u.User)
 	}
-	return s.Approve(u.UserCode, or(u.User, s.Users()[0].Username))
+	return s.Approve(u.UserCode, cmp.Or(u.User, s.Users()[0].Username))
 }
 
 func (s *Sandbox) controlDecline(r *http.Request) error {

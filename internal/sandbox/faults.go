@@ -13,7 +13,7 @@ import (
 type Fault struct {
 	Scenario   string        // its name
 	Endpoint   Endpoint      // where it strikes; empty: where the scenario strikes by default
-	Count      int           // how often; 0 is until it is cleared
+	Count      int           // how many requests it strikes; 0 is every one until it is cleared
 	Skip       int           // how many requests pass first
 	User       string        // only requests of this user, where the request shows one; empty: all
 	RetryAfter time.Duration // for the scenarios that send Retry-After; zero: theirs

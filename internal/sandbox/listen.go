@@ -50,7 +50,7 @@ func (s *Sandbox) serve(ctx context.Context, l net.Listener, cert tls.Certificat
 		TLSConfig:         &tls.Config{MinVersion: tls.VersionTLS12, Certificates: []tls.Certificate{cert}},
 		Protocols:         &protocols,
 		ReadHeaderTimeout: 10 * time.Second,
-		ReadTimeout:       time.Minute,
+		ReadTimeout:       5 * time.Minute, // it also ends a request that hangs on purpose
 		IdleTimeout:       2 * time.Minute,
 		MaxHeaderBytes:    64 << 10,
 		ErrorLog:          slog.NewLogLogger(s.log.Handler(), slog.LevelDebug),

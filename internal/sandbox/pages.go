@@ -2,10 +2,13 @@ package sandbox
 
 import (
 	"bytes"
+	"cmp"
 	"crypto/hmac"
 	"crypto/sha256"
 	"embed"
+	"fmt"
 	"html/template"
+	"net"
 	"net/http"
 	"net/url"
 	"slices"
@@ -16,8 +19,14 @@ import (
 //go:embed pages/*.html pages/style.css
 var pageFiles embed.FS
 
-// pages are the parsed templates; html/template escapes every value in them.
-var pages = template.Must(template.ParseFS(pageFiles, "pages/*.html", "pages/style.css"))
+// parsePages parses the templates; html/template escapes every value in them.
+func parsePages() (*template.Template, error) {
+	t, err := template.ParseFS(pageFiles, "pages/*.html", "pages/style.css")
+	if err != nil {
+		return nil, fmt.Errorf("parse the sandbox's pages: %w", err)
+	}
+	return t, nil
+}
 
 // sessionCookie ties a form to the browser that got it. The prefix makes the
 // browser insist on Secure and Path=/ (RFC 6265bis section 4.1.3.2).
@@ -59,7 +68,7 @@ type scopeLine struct{ Name, Text string }
 func (s *Sandbox) show(w http.ResponseWriter, status int, name string, p page, target string) {
 	p.Nonce = randomText(16)
 	var out bytes.Buffer
-	if err := pages.ExecuteTemplate(&out, name, p); err != nil { // only a defect of ours
+	if err := s.pages.ExecuteTemplate(&out, name, p); err != nil { // only a defect of ours
 		http.Error(w, "the sandbox cannot show this page", http.StatusInternalServerError)
 		return
 	}
@@ -81,7 +90,7 @@ func (s *Sandbox) formToken(w http.ResponseWriter, r *http.Request) string {
 		session = c.Value
 	} else {
 		session = randomText(24)
-		http.SetCookie(w, &http.Cookie{Name: sessionCookie, Value: session, Path: "/", Secure: true, HttpOnly: true, SameSite: http.SameSiteStrictMode})
+		http.SetCookie(w, &http.Cookie{Name: sessionCookie, Value: session, Path: "/", Secure: true, HttpOnly: true, SameSite: http.SameSiteLaxMode})
 	}
 	return s.tokenFor(session)
 }
@@ -151,7 +160,7 @@ func (s *Sandbox) confirmCode(w http.ResponseWriter, r *http.Request) {
 	}
 	s.show(w, http.StatusOK, "decide.html", page{
 		Title: "Sign in", FormToken: s.formToken(w, r), Code: known.userCode, App: appName, Client: clientID,
-		From: known.from, Asked: known.asked.UTC().Format("15:04:05 UTC"), Scopes: explain(known.scope), Users: users,
+		From: here(known.from), Asked: known.asked.UTC().Format("15:04:05 UTC"), Scopes: explain(known.scope), Users: users,
 	}, "")
 }
 
@@ -178,7 +187,7 @@ func (s *Sandbox) decideCode(w http.ResponseWriter, r *http.Request) {
 func (s *Sandbox) showPicker(w http.ResponseWriter, r *http.Request, id string, a *authorization) {
 	s.show(w, http.StatusOK, "decide.html", page{
 		Title: "Sign in", FormToken: s.formToken(w, r), Request: id, App: appName, Client: clientID,
-		From: a.from, Asked: s.now().UTC().Format("15:04:05 UTC"), Scopes: explain(a.scope), Users: s.Users(), Hint: strings.ToLower(a.hint),
+		From: here(a.from), Asked: s.now().UTC().Format("15:04:05 UTC"), Scopes: explain(a.scope), Users: s.Users(), Hint: strings.ToLower(a.hint),
 	}, formAction(a.redirect))
 }
 
@@ -241,27 +250,37 @@ func formAction(redirect string) string {
 	return " " + u.Scheme + "://" + u.Host
 }
 
+// here names the computer that a request came from.
+func here(remote string) string {
+	host, _, err := net.SplitHostPort(remote)
+	if err != nil {
+		return remote
+	}
+	return "this computer (" + host + ")"
+}
+
 // explain puts the scopes that matter to a person into words.
 func explain(scope string) []scopeLine {
 	words := map[string]string{
-		".default":              "Everything this application has consent for",
 		"mail.read":             "Read your mail",
 		"mail.readwrite":        "Read and write your mail",
 		"mail.send":             "Send mail as you",
 		"user.read":             "Read your profile",
 		"ews.accessasuser.all":  "Use your mailbox as you (Exchange Web Services)",
 		"imap.accessasuser.all": "Read and write your mail (IMAP)",
-		"offline_access":        "Keep access while you are away",
+		"pop.accessasuser.all":  "Read your mail (POP)",
+		"smtp.send":             "Send mail as you (SMTP)",
+	}
+	q, bad := parseScopes(scope)
+	if bad != nil {
+		return nil
 	}
 	var lines []scopeLine
-	for _, sc := range strings.Fields(scope) {
-		name := sc[strings.LastIndexByte(sc, '/')+1:]
-		switch text, ok := words[strings.ToLower(name)]; {
-		case ok:
-			lines = append(lines, scopeLine{sc, text})
-		case !slices.Contains([]string{"openid", "profile", "email"}, strings.ToLower(name)):
-			lines = append(lines, scopeLine{sc, name})
-		}
+	for _, p := range q.permissions {
+		lines = append(lines, scopeLine{q.audience + "/" + p, cmp.Or(words[strings.ToLower(p)], p)})
+	}
+	if q.offline {
+		lines = append(lines, scopeLine{"offline_access", "Keep this access while you are away"})
 	}
 	return lines
 }

@@ -3,6 +3,7 @@ package sandbox
 import (
 	"context"
 	"crypto/rand"
+	"html/template"
 	"log/slog"
 	"net/http"
 	"sync"
@@ -85,6 +86,7 @@ type Sandbox struct {
 	signer     *signer
 	handler    http.Handler
 	controlKey string
+	pages      *template.Template
 	formKey    []byte // keys the form tokens of the pages
 	skew       atomic.Int64
 	stats      stats
@@ -104,8 +106,12 @@ func New(cfg Config) (*Sandbox, error) {
 	if err != nil {
 		return nil, err
 	}
+	pages, err := parsePages()
+	if err != nil {
+		return nil, err
+	}
 	s := &Sandbox{
-		cfg: cfg.withDefaults(), url: inMemoryURL, signer: sign,
+		cfg: cfg.withDefaults(), url: inMemoryURL, signer: sign, pages: pages,
 		controlKey: "sbk_" + randomText(32), formKey: make([]byte, 32),
 		closed: make(chan struct{}),
 		state:  newState(),

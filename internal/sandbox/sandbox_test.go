@@ -155,7 +155,7 @@ func TestDiscovery(t *testing.T) {
 		t.Errorf("unknown tenant: %d", status)
 	}
 	for path, want := range map[string]int{
-		"/common/discovery/instance?api-version=1.1&authorization_endpoint=" + c.s.URL() + "/common/oauth2/v2.0/authorize":      200,
+		"/common/discovery/instance?api-version=1.1&authorization_endpoint=" + c.s.URL() + "/common/oauth2/v2.0/authorize":     200,
 		"/common/discovery/instance?api-version=1.1&authorization_endpoint=https://login.microsoftonline.com/common/authorize": 400,
 		"/" + tenantID + "/oauth2/v2.0/logout": 404,
 	} {

@@ -1,6 +1,7 @@
 package sandbox
 
 import (
+	"cmp"
 	"net/http"
 	"slices"
 	"time"
@@ -65,12 +66,7 @@ func answerError(name string, where []Endpoint, text string, e oauthError) scena
 // Retry-After unless the fault has one.
 func answerStatus(name, text string, wait time.Duration, e oauthError) scenario {
 	return scenario{Scenario: Scenario{name, tokenEndpoints(), text}, act: func(s *Sandbox, c call) {
-		if c.fault.Fault.RetryAfter > 0 {
-			wait := c.fault.Fault.RetryAfter
-			retryAfter(c.w, wait)
-		} else {
-			retryAfter(c.w, wait)
-		}
+		retryAfter(c.w, cmp.Or(c.fault.Fault.RetryAfter, wait))
 		s.refuseAt(c, e)
 	}}
 }
@@ -142,6 +138,7 @@ var scenarios = []scenario{
 	// The network between.
 	breakLine("reset", "the connection is reset before an answer", func(_ *Sandbox, c call) { reset(c.w) }),
 	breakLine("hang", "no answer, until the caller gives up", hang),
+	spoil("slow", "the answer comes 5 s late", slow),
 	breakLine("portal", "a captive portal: 200 with an HTML page", func(_ *Sandbox, c call) { writePage(c.w, http.StatusOK, portalPage) }),
 	breakLine("redirect", "302 to another host", func(_ *Sandbox, c call) { redirect(c, http.StatusFound) }),
 	breakLine("redirect_post", "307 to another host: a client that follows would send its secrets there", func(_ *Sandbox, c call) { redirect(c, http.StatusTemporaryRedirect) }),

@@ -28,8 +28,9 @@ var granted = map[string][]string{
 	"https://partner.outlook.cn":              {"EWS.AccessAsUser.All"},
 }
 
-// request is the scope parameter, understood.
+// scopeRequest is the scope parameter, understood.
 type scopeRequest struct {
+	raw         string
 	audience    string
 	permissions []string // of the access token's "scp"
 	asked       []string // as the client wrote them; echoed in the answer
@@ -40,7 +41,7 @@ type scopeRequest struct {
 // parseScopes understands a scope parameter the way Entra does: the scopes of
 // one resource, with OpenID Connect's own beside them.
 func parseScopes(scope string) (scopeRequest, *oauthError) {
-	var q scopeRequest
+	q := scopeRequest{raw: scope}
 	all := false
 	for _, sc := range strings.Fields(scope) {
 		switch strings.ToLower(sc) {

@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"strconv"
 	"strings"
+	"time"
 )
 
 // otherHost is where redirects lead: a name that never resolves (RFC 6761).
@@ -53,6 +54,14 @@ func reset(w http.ResponseWriter) {
 func hang(_ *Sandbox, c call) {
 	<-c.r.Context().Done()
 	panic(http.ErrAbortHandler)
+}
+
+// slow serves the request after a while.
+func slow(_ *Sandbox, c call) {
+	if !pause(c.r.Context(), 5*time.Second) {
+		panic(http.ErrAbortHandler) // the caller is gone
+	}
+	c.next(c.w, c.r)
 }
 
 // huge sends valid JSON that nobody should read to its end.

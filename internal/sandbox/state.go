@@ -28,7 +28,7 @@ type family struct {
 	user       *account
 	generation int
 	signedIn   time.Time
-	scopes     []string
+	scope      string // as the sign-in asked
 	dead       bool
 	tokens     []tokenHash // the youngest maxFamily refresh tokens, oldest first
 }

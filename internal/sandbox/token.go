@@ -1,11 +1,11 @@
 package sandbox
 
 import (
+	"cmp"
 	"crypto/sha256"
 	"encoding/json"
 	"net/http"
 	"strconv"
-	"strings"
 	"time"
 )
 
@@ -134,7 +134,7 @@ func (s *Sandbox) tryDevice(r *http.Request, code string) (issue, *oauthError) {
 	if bad != nil {
 		return issue{}, bad
 	}
-	is, bad := newIssue(or(r.PostForm.Get("scope"), d.scope), or(r.PostForm.Get("claims"), d.claims))
+	is, bad := newIssue(cmp.Or(r.PostForm.Get("scope"), d.scope), cmp.Or(r.PostForm.Get("claims"), d.claims))
 	if bad != nil {
 		return issue{}, bad
 	}
@@ -150,7 +150,7 @@ func (s *Sandbox) tryDevice(r *http.Request, code string) (issue, *oauthError) {
 
 // signIn begins a family of refresh tokens; s.mu is held.
 func (s *Sandbox) signIn(is *issue, u *account) {
-	f := &family{user: u, generation: u.generation, signedIn: s.now(), scopes: is.scopes.asked}
+	f := &family{user: u, generation: u.generation, signedIn: s.now(), scope: is.scopes.raw}
 	is.user, is.generation, is.signedIn = u.User, u.generation, f.signedIn
 	if is.scopes.offline {
 		is.refresh = s.addRefreshToken(f)
@@ -170,7 +170,7 @@ func (s *Sandbox) redeemRefresh(r *http.Request) (issue, *oauthError) {
 	if !ok {
 		return issue{}, fail(errBadRefresh)
 	}
-	is, bad := newIssue(or(r.PostForm.Get("scope"), strings.Join(t.family.scopes, " ")), r.PostForm.Get("claims"))
+	is, bad := newIssue(cmp.Or(r.PostForm.Get("scope"), t.family.scope), r.PostForm.Get("claims"))
 	if bad != nil {
 		return issue{}, bad
 	}
@@ -219,11 +219,4 @@ func newIssue(scope, claims string) (issue, *oauthError) {
 		return issue{}, fail(errBadClaims)
 	}
 	return issue{scopes: scopes, claims: c}, nil
-}
-
-func or(first, second string) string {
-	if first != "" {
-		return first
-	}
-	return second
 }

@@ -77,8 +77,8 @@ func serverRequest(ctx context.Context, r *http.Request) (*http.Request, error) 
 }
 
 // serve runs the handler; a handler that aborts leaves an aborted answer.
-func (t memoryTransport) serve(in *http.Request) *memoryWriter {
-	m := &memoryWriter{header: http.Header{}}
+func (t memoryTransport) serve(in *http.Request) (m *memoryWriter) {
+	m = &memoryWriter{header: http.Header{}}
 	defer func() {
 		if v := recover(); v != nil {
 			if v != http.ErrAbortHandler { //nolint:errorlint // net/http compares a panic value in the same way
