@@ -1,0 +1,228 @@
+// Package consumer says which program is calling and what it may have.
+//
+// A consumer proves itself with a key, of which only the SHA-256 is kept. Who
+// may call is one immutable snapshot: authenticating is a hash, a look-up and a
+// comparison in constant time, without a lock. Changes (a reload of the
+// configuration, a new consumer, a rotation, a lease) replace the snapshot.
+package consumer
+
+import (
+	"context"
+	"crypto/subtle"
+	"maps"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"golang.org/x/time/rate"
+
+	"github.com/m365-token-broker/broker/internal/token"
+)
+
+// Saver keeps consumers beyond the process, as drop-ins of the configuration.
+// Errors of type *token.Error reach the caller as they are.
+type Saver interface {
+	// Save writes the consumer, replacing what was there under its name.
+	Save(ctx context.Context, s Spec) error
+	// Remove deletes what Save wrote under this name.
+	Remove(ctx context.Context, name string) error
+}
+
+// Config is what a Registry needs.
+type Config struct {
+	// AdminKey may do everything. It must be a key that NewAdminKey made.
+	AdminKey token.Secret
+	// Saver keeps what Add, Rotate and Remove change; nil refuses those changes
+	// and leaves leases possible.
+	Saver Saver
+	// Check says whether the accounts, resources and targets of a new consumer
+	// exist; nil accepts all.
+	Check func(Spec) error
+}
+
+// Registry knows the consumers. It is safe for concurrent use.
+type Registry struct {
+	admin   credential
+	saver   Saver
+	check   func(Spec) error
+	wrong   *rate.Limiter // answers to wrong keys, all callers together
+	current atomic.Pointer[snapshot]
+
+	mu       sync.Mutex // guards the fields that follow and the replacement of current; never held over I/O
+	specs    map[string]Spec
+	leases   map[string]lease
+	changing map[string]bool   // names whose change is being saved
+	usage    map[string]*usage // outlives every replacement
+}
+
+// snapshot is who may call at this moment. It is never written to.
+type snapshot struct {
+	keys map[bucket][]credential
+	ids  map[string]*Identity
+}
+
+// bucket is the part of a hash that a key is looked up by; the rest is compared
+// in constant time.
+type bucket [8]byte
+
+// credential is one key that works.
+type credential struct {
+	hash hash
+	ends time.Time // zero: never
+	id   *Identity
+}
+
+// lease is a consumer that lives in memory only.
+type lease struct {
+	spec Spec
+	ends time.Time
+}
+
+// Wrong keys are answered at most this often, so that guessing and its log lines
+// cost nothing to speak of; a right key is never held up.
+const (
+	wrongKeysPerSecond = 20
+	wrongKeysAtOnce    = 100
+)
+
+// New makes a Registry with the admin key and no consumer.
+func New(cfg Config) (*Registry, error) {
+	h, err := hashOfKey(cfg.AdminKey.Reveal(), adminPrefix)
+	if err != nil {
+		return nil, err
+	}
+	r := &Registry{
+		admin:    credential{hash: h, id: AdminIdentity()},
+		saver:    cfg.Saver,
+		check:    cfg.Check,
+		wrong:    rate.NewLimiter(wrongKeysPerSecond, wrongKeysAtOnce),
+		specs:    map[string]Spec{},
+		leases:   map[string]lease{},
+		changing: map[string]bool{},
+		usage:    map[string]*usage{},
+	}
+	if r.check == nil {
+		r.check = func(Spec) error { return nil }
+	}
+	r.publishLocked()
+	return r, nil
+}
+
+// Authenticate finds the identity that a credential belongs to and counts the
+// request. Its errors are of KindUnauthenticated, or of KindRateLimited where
+// there are too many wrong keys at the moment.
+func (r *Registry) Authenticate(key string) (*Identity, error) {
+	now := time.Now()
+	if looksLikeKey(key) {
+		h := hashOf(key)
+		for _, c := range r.current.Load().keys[h.bucket()] {
+			if subtle.ConstantTimeCompare(c.hash[:], h[:]) != 1 {
+				continue
+			}
+			if !c.ends.IsZero() && !now.Before(c.ends) {
+				return nil, r.refuse(now, "This key has ended: its lease is over, or it was rotated; use the consumer's new key.")
+			}
+			c.id.usage.use(now)
+			return c.id, nil
+		}
+	}
+	return nil, r.refuse(now, "This key is not known; use the key that broker consumers add or rotate printed, or make a new one with broker consumers rotate.")
+}
+
+func (r *Registry) refuse(now time.Time, detail string) error {
+	if r.wrong.AllowN(now, 1) {
+		return token.NewError(token.KindUnauthenticated, "authenticate", detail)
+	}
+	e := token.NewError(token.KindRateLimited, "authenticate", "Too many wrong keys were sent to the broker in a short time; find the program that sends them, and try again.")
+	e.RetryAfter = time.Second
+	return e
+}
+
+// Replace puts the configured consumers in the place of those before, in one
+// step. Leases stay, except those whose name is now configured and those that
+// have the rights of a consumer that is gone. After an error nothing has changed.
+func (r *Registry) Replace(specs []Spec) error {
+	next := make(map[string]Spec, len(specs))
+	owner := map[hash]string{r.admin.hash: "the administrator"}
+	for _, s := range specs {
+		if err := s.validate(); err != nil {
+			return err
+		}
+		if _, twice := next[s.Name]; twice {
+			return s.fault("is configured twice")
+		}
+		for _, k := range s.Keys {
+			h, _ := parseHash(k.SHA256) // validate has seen it
+			if o, taken := owner[h]; taken && o != s.Name {
+				return s.fault("has the same key as " + o + "; give each its own")
+			}
+			owner[h] = s.Name
+		}
+		next[s.Name] = s.clone()
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for name, s := range next {
+		if s.CreatedOn.IsZero() {
+			s.CreatedOn = r.specs[name].CreatedOn
+			next[name] = s
+		}
+	}
+	r.specs = next
+	r.publishLocked()
+	return nil
+}
+
+// publishLocked builds the snapshot out of specs and leases, and drops leases
+// that have no reason to be any more. The caller holds mu (or is New).
+func (r *Registry) publishLocked() {
+	r.pruneLocked(time.Now())
+	s := &snapshot{keys: map[bucket][]credential{}, ids: map[string]*Identity{}}
+	s.add(r.admin)
+	for _, spec := range r.specs {
+		s.addConsumer(r.identityLocked(spec), spec, time.Time{})
+	}
+	for _, l := range r.leases {
+		s.addConsumer(r.identityLocked(l.spec.like(r.specs)), l.spec, l.ends)
+	}
+	maps.DeleteFunc(r.usage, func(name string, _ *usage) bool { return s.ids[name] == nil })
+	r.current.Store(s)
+}
+
+// pruneLocked drops leases that have ended or lost their place.
+func (r *Registry) pruneLocked(now time.Time) {
+	maps.DeleteFunc(r.leases, func(name string, l lease) bool {
+		_, configured := r.specs[name]
+		_, parent := r.specs[l.spec.SameAs]
+		return configured || !now.Before(l.ends) || (l.spec.SameAs != "" && !parent)
+	})
+}
+
+func (r *Registry) identityLocked(s Spec) *Identity {
+	u := r.usage[s.Name]
+	if u == nil {
+		u = &usage{}
+		r.usage[s.Name] = u
+	}
+	return newIdentity(s, u)
+}
+
+func (s *snapshot) addConsumer(id *Identity, spec Spec, leaseEnd time.Time) {
+	s.ids[id.Name] = id
+	for _, k := range spec.Keys {
+		h, err := parseHash(k.SHA256)
+		if err != nil {
+			continue // every spec was validated
+		}
+		c := credential{hash: h, ends: k.EndsOn, id: id}
+		if !leaseEnd.IsZero() {
+			c.ends = leaseEnd
+		}
+		s.add(c)
+	}
+}
+
+func (s *snapshot) add(c credential) {
+	b := c.hash.bucket()
+	s.keys[b] = append(s.keys[b], c)
+}

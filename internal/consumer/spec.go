@@ -1,0 +1,114 @@
+package consumer
+
+import (
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/m365-token-broker/broker/internal/config"
+	"github.com/m365-token-broker/broker/internal/token"
+)
+
+// Spec is one consumer as it is configured.
+type Spec struct {
+	Name       string
+	Keys       []KeyHash   // several while a rotation overlaps; none locks the consumer out
+	Accounts   []string    // canonical account names that it may use
+	Resources  []string    // resources that it may have tokens for
+	MAPI       []string    // Outlook targets that it may use
+	Rate       config.Rate // of its requests; zero is no limit
+	Executable string      // the program it is meant for; kept, not enforced
+	Metrics    bool        // whether it may read /metrics
+	CreatedOn  time.Time   // zero where it is not known
+
+	// Lease makes a consumer that lives in memory only and ends this long after
+	// Add or the last Renew. Only for Add; zero is a consumer that stays.
+	Lease time.Duration
+	// SameAs gives a consumer with a lease the rights of a configured one, for as
+	// long as that one exists. The rights above must then be empty.
+	SameAs string
+}
+
+// KeyHash is one key that works.
+type KeyHash struct {
+	SHA256 string    // hex, of the key's whole text
+	EndsOn time.Time // when it stops working; zero: never
+}
+
+const (
+	maxName   = 64
+	adminName = "admin"
+	minLease  = 5 * time.Second
+	maxLease  = 24 * time.Hour
+)
+
+// validate checks what Replace and Add both demand.
+func (s Spec) validate() error {
+	if !validName(s.Name) {
+		return s.fault("is not a name for a consumer; use at most 64 lower-case letters, digits, dots, hyphens and underscores, a letter or digit first")
+	}
+	if s.Name == adminName {
+		return s.fault("has the name that the admin key goes by; choose another name")
+	}
+	for _, k := range s.Keys {
+		if _, err := parseHash(k.SHA256); err != nil {
+			return s.fault("has a key_sha256 that " + err.Error())
+		}
+	}
+	return nil
+}
+
+// validateNew checks what only Add demands.
+func (s Spec) validateNew() error {
+	rights := len(s.Accounts)+len(s.Resources)+len(s.MAPI) > 0 || s.Metrics || !s.Rate.IsZero()
+	switch {
+	case s.Lease != 0 && (s.Lease < minLease || s.Lease > maxLease):
+		return invalid("lease_seconds must be between 5 and 86400.")
+	case s.Lease == 0 && s.Name == "":
+		return invalid("name is missing; give the consumer a name, or a lease_seconds for one that lives in memory only.")
+	case s.Lease == 0 && s.SameAs != "":
+		return invalid("same_as needs lease_seconds; only a consumer that lives in memory can have the rights of another.")
+	case s.SameAs != "" && rights:
+		return invalid("same_as excludes accounts, resources, mapi, rate and metrics; leave them out, or leave same_as out.")
+	}
+	return s.validate()
+}
+
+func invalid(detail string) error {
+	return token.NewError(token.KindInvalidRequest, "check consumer", detail)
+}
+
+// fault is an error about this consumer.
+func (s Spec) fault(what string) error {
+	return token.NewError(token.KindInvalidRequest, "check consumer", fmt.Sprintf("Consumer %q %s.", s.Name, what))
+}
+
+func validName(s string) bool {
+	for i, c := range []byte(s) {
+		switch {
+		case c >= 'a' && c <= 'z', c >= '0' && c <= '9':
+		case i > 0 && (c == '.' || c == '-' || c == '_'):
+		default:
+			return false
+		}
+	}
+	return s != "" && len(s) <= maxName
+}
+
+// clone shares nothing with s.
+func (s Spec) clone() Spec {
+	s.Keys = slices.Clone(s.Keys)
+	s.Accounts = slices.Clone(s.Accounts)
+	s.Resources = slices.Clone(s.Resources)
+	s.MAPI = slices.Clone(s.MAPI)
+	return s
+}
+
+// like fills in the rights of the consumer that s is the same as.
+func (s Spec) like(specs map[string]Spec) Spec {
+	if p, ok := specs[s.SameAs]; ok {
+		s.Accounts, s.Resources, s.MAPI = p.Accounts, p.Resources, p.MAPI
+		s.Rate, s.Metrics = p.Rate, p.Metrics
+	}
+	return s
+}

@@ -1,0 +1,54 @@
+package consumer
+
+import (
+	"sync/atomic"
+	"time"
+
+	"golang.org/x/time/rate"
+
+	"github.com/m365-token-broker/broker/internal/config"
+)
+
+// usage is what is counted of one consumer. It lives on when the configuration
+// is replaced.
+type usage struct {
+	requests atomic.Int64
+	refusals atomic.Int64
+	lastUsed atomic.Int64 // Unix seconds; zero: never
+	refusal  atomic.Pointer[refusal]
+
+	// The limiter of the consumer's rate; guarded by Registry.mu.
+	rate    config.Rate
+	limiter *rate.Limiter
+}
+
+// refusal is the last thing that was refused.
+type refusal struct {
+	on     time.Time
+	reason string
+}
+
+func (u *usage) use(now time.Time) {
+	u.requests.Add(1)
+	if s := now.Unix(); u.lastUsed.Load() != s {
+		u.lastUsed.Store(s)
+	}
+}
+
+func (u *usage) refused(now time.Time, reason string) {
+	u.refusals.Add(1)
+	u.refusal.Store(&refusal{on: now, reason: reason})
+}
+
+// limiterFor keeps the limiter while the rate stays the same, so that a reload
+// does not hand out a fresh burst.
+func (u *usage) limiterFor(r config.Rate) *rate.Limiter {
+	if u.rate == r {
+		return u.limiter
+	}
+	u.rate, u.limiter = r, nil
+	if !r.IsZero() {
+		u.limiter = rate.NewLimiter(rate.Limit(float64(r.Count)/r.Per.Seconds()), max(1, r.Burst))
+	}
+	return u.limiter
+}
