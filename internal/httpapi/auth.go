@@ -1,0 +1,82 @@
+package httpapi
+
+import (
+	"context"
+	"net/http"
+	"strings"
+
+	"github.com/m365-token-broker/broker/internal/consumer"
+	"github.com/m365-token-broker/broker/internal/token"
+)
+
+// right is what a caller must have for a route. The zero right is the strictest,
+// so that a route which nobody thought of is closed.
+type right int
+
+const (
+	adminOnly      right = iota // the admin key
+	metricsReaders              // the admin key, or a consumer with metrics
+	anyConsumer                 // any key
+	anybody                     // no key
+)
+
+// authenticate finds who is calling and holds it to its rate.
+func (s *Server) authenticate(r *http.Request) (*consumer.Identity, error) {
+	key, err := credential(r.Header)
+	if err != nil {
+		return nil, err
+	}
+	id, err := s.cfg.Consumers.Authenticate(key)
+	if err != nil {
+		return nil, err
+	}
+	return id, id.Admit()
+}
+
+// mayUse reports whether the identity may use a route with this right.
+func mayUse(id *consumer.Identity, want right) error {
+	switch {
+	case id.Admin, want == anyConsumer, want == anybody, want == metricsReaders && id.Metrics:
+		return nil
+	case want == metricsReaders:
+		return token.NewError(token.KindDenied, "authorize", "This consumer may not read metrics; set metrics: true for it, or use the admin key.")
+	default:
+		return token.NewError(token.KindDenied, "authorize", "Only the admin key may do this; it is in the file admin.key of the broker's state directory.")
+	}
+}
+
+// credential is the key that a request presents: as a bearer token (RFC 6750
+// section 2.1) or as X-Broker-Key.
+func credential(h http.Header) (string, error) {
+	auth, own := h["Authorization"], h["X-Broker-Key"]
+	switch {
+	case len(auth) > 1 || len(own) > 1:
+		return "", badRequest("Authorization or X-Broker-Key was sent twice; send one key, once.")
+	case len(auth) == 0 && len(own) == 0:
+		return "", token.NewError(token.KindUnauthenticated, "authenticate", "A key is needed; send it as Authorization: Bearer <key> or as X-Broker-Key: <key>.")
+	case len(auth) == 0:
+		return strings.TrimSpace(own[0]), nil
+	}
+	scheme, bearer, _ := strings.Cut(auth[0], " ")
+	bearer = strings.TrimSpace(bearer)
+	isBearer := strings.EqualFold(scheme, "Bearer")
+	switch {
+	case len(own) == 0 && !isBearer:
+		return "", token.NewError(token.KindUnauthenticated, "authenticate", "The Authorization header must be of the scheme Bearer; send Authorization: Bearer <key>.")
+	case len(own) == 1 && (!isBearer || strings.TrimSpace(own[0]) != bearer):
+		return "", badRequest("Authorization and X-Broker-Key differ; send one of them.")
+	}
+	return bearer, nil
+}
+
+type identityKey struct{}
+
+func withIdentity(ctx context.Context, id *consumer.Identity) context.Context {
+	return context.WithValue(ctx, identityKey{}, id)
+}
+
+// identityOf is who is calling; nil where the route is open to anybody.
+func identityOf(ctx context.Context) *consumer.Identity {
+	id, _ := ctx.Value(identityKey{}).(*consumer.Identity)
+	return id
+}

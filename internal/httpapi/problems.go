@@ -1,0 +1,160 @@
+package httpapi
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"math"
+	"net/http"
+	"strconv"
+	"time"
+
+	"github.com/labstack/echo/v4"
+
+	"github.com/m365-token-broker/broker/internal/token"
+)
+
+const (
+	problemType    = "urn:m365-token-broker:problem:"
+	mimeProblem    = "application/problem+json"
+	signInsPath    = "/v1/signins"
+	defaultPending = 5 * time.Second
+	defaultBackoff = 30 * time.Second
+)
+
+// meaning is how a kind shows on the outside.
+type meaning struct {
+	status int
+	title  string
+	retry  time.Duration // Retry-After where the error has none; zero: no such header
+	detail string        // where the error has none
+}
+
+// meanings is the one table from kind to HTTP.
+var meanings = map[token.Kind]meaning{
+	token.KindInternal:        {500, "The broker failed", 0, "The broker failed; its log has the cause under this request's ID."},
+	token.KindUnauthenticated: {401, "The key is missing or not known", 0, "Send a key that the broker knows."},
+	token.KindDenied:          {403, "Not allowed", 0, "The caller may not do this; ask the administrator of the broker."},
+	token.KindInvalidRequest:  {400, "The request is wrong", 0, "Correct the request; /openapi.yaml describes it."},
+	token.KindUnknownResource: {400, "The resource is not known", 0, "Name a resource of the configuration."},
+	token.KindUnknownAccount:  {400, "The account is not known", 0, "Name an account that is signed in; broker accounts lists them."},
+	token.KindNotFound:        {404, "Not found", 0, "There is no such thing."},
+	token.KindConflict:        {409, "Not possible in this state", 0, "It exists already, or it is in the wrong state for this."},
+	token.KindSignInRequired:  {409, "A sign-in is required", 0, "A person must sign in; run broker login."},
+	token.KindSignInPending:   {409, "A sign-in is running", defaultPending, "Finish the sign-in that is running, and try again."},
+	token.KindDeclined:        {409, "The sign-in was declined", 0, "The person declined the sign-in; start another one."},
+	token.KindExpired:         {409, "The sign-in expired", 0, "Nobody finished the sign-in in time; start another one."},
+	token.KindCancelled:       {409, "Cancelled", 0, "It was cancelled; start again."},
+	token.KindPolicyBlocked:   {403, "Blocked by a policy of the tenant", 0, "An administrator of the tenant must allow this."},
+	token.KindConfiguration:   {500, "The app registration or the configuration is wrong", 0, "Correct the app registration or the broker's configuration."},
+	token.KindThrottled:       {503, "Microsoft Entra ID asked to slow down", defaultBackoff, "Try again later."},
+	token.KindUnavailable:     {503, "Microsoft Entra ID cannot be reached", defaultBackoff, "Check the network of this machine, and try again later."},
+	token.KindInvalid:         {502, "Microsoft Entra ID gave no usable answer", 0, "Something between this machine and Microsoft Entra ID changes its answers; check proxies, and try again later."},
+	token.KindTimeout:         {504, "Microsoft Entra ID took too long", 0, "Try again later."},
+	token.KindRateLimited:     {429, "Too many requests", time.Second, "Call less often."},
+	token.KindUnsupported:     {400, "Not supported", 0, "There is no token for this."},
+	token.KindStore:           {503, "The secret store failed", 0, "Run broker doctor; it says what is wrong with the secret store."},
+}
+
+// statusError is an error with another status than its kind's.
+type statusError struct {
+	status int
+	err    error
+}
+
+func (e *statusError) Error() string { return e.err.Error() }
+func (e *statusError) Unwrap() error { return e.err }
+
+// ProblemOf is the problem document of an error, as part of another answer; the
+// zero Problem for nil.
+func ProblemOf(e *token.Error) Problem {
+	if e == nil {
+		return Problem{}
+	}
+	m, ok := meanings[e.Kind]
+	if !ok {
+		m = meanings[token.KindInternal]
+	}
+	p := Problem{
+		Type: problemType + e.Kind.Code(), Title: m.title, Status: m.status, Detail: e.Detail,
+		Code: ProblemCode(e.Kind.Code()), Retryable: e.Kind.Retryable(), UserAction: ProblemUserAction(e.Kind.UserAction()),
+		Error: e.OAuthError, Suberror: e.SubError, Aadsts: e.AADSTS, CorrelationID: e.CorrelationID,
+		Claims: e.Claims, RetryAfter: wholeSeconds(e.RetryAfter),
+	}
+	if p.Detail == "" {
+		p.Detail = m.detail
+	}
+	if p.RetryAfter == 0 {
+		p.RetryAfter = wholeSeconds(m.retry)
+	}
+	if e.Kind == token.KindSignInRequired || e.Kind == token.KindSignInPending {
+		p.SignIn = signInsPath
+	}
+	return p
+}
+
+// wholeSeconds rounds up, so that a caller who obeys is never too early.
+func wholeSeconds(d time.Duration) int { return int(math.Ceil(d.Seconds())) }
+
+// fail answers with the problem of err and logs it.
+func (s *Server) fail(w http.ResponseWriter, r *http.Request, err error) {
+	e := token.AsError(err)
+	p := ProblemOf(e)
+	if se, ok := errors.AsType[*statusError](err); ok {
+		p.Status = se.status
+	}
+	h := w.Header()
+	p.Instance = h.Get(headerRequestID)
+	s.log(r.Context(), p.Instance, p.Status, e)
+	if p.Status == http.StatusUnauthorized {
+		h.Set("WWW-Authenticate", "Bearer")
+	}
+	if p.RetryAfter > 0 {
+		h.Set("Retry-After", strconv.Itoa(p.RetryAfter))
+	}
+	body := encode(p)
+	h.Set("Content-Type", mimeProblem)
+	h.Set("Content-Length", strconv.Itoa(len(body)))
+	w.WriteHeader(p.Status)
+	_, _ = w.Write(body) // a caller that has gone needs no answer
+}
+
+// encode writes JSON for programs, so < stays <.
+func encode(v any) []byte {
+	var b bytes.Buffer
+	enc := json.NewEncoder(&b)
+	enc.SetEscapeHTML(false)
+	if err := enc.Encode(v); err != nil { // our own types always encode
+		return []byte("{}")
+	}
+	return bytes.TrimSuffix(b.Bytes(), []byte("\n"))
+}
+
+// failEcho is the end of every error on echo's side.
+func (s *Server) failEcho(err error, c echo.Context) {
+	if c.Response().Committed {
+		return
+	}
+	if he, ok := errors.AsType[*echo.HTTPError](err); ok {
+		err = fromEcho(he)
+	}
+	s.fail(c.Response(), c.Request(), err)
+}
+
+// fromEcho is for the errors that echo and the generated code make; their texts
+// can hold values of the request and are not passed on.
+func fromEcho(he *echo.HTTPError) error {
+	switch {
+	case he.Code == http.StatusNotFound:
+		return token.NewError(token.KindNotFound, "route", "There is no such path; /openapi.yaml has those there are.")
+	case he.Code >= 400 && he.Code < 500:
+		return &statusError{he.Code, token.NewError(token.KindInvalidRequest, "check request", "")}
+	default:
+		return &token.Error{Kind: token.KindInternal, Op: "route", Err: errors.New(http.StatusText(he.Code))}
+	}
+}
+
+// answer sends v as JSON.
+func answer(c echo.Context, status int, v any) error {
+	return c.Blob(status, echo.MIMEApplicationJSON, encode(v))
+}

@@ -1,0 +1,184 @@
+// Package httpapi is the loopback API: the gate, the authentication and the
+// routes of openapi/broker.yaml.
+//
+// The way of a request is gate.go (is this a program of this machine?), auth.go
+// (which one, and may it use this route?), then the handler. Every error leaves
+// through problems.go. The generated server (api.gen.go) is echo's; only GET
+// /v1/token, the hot path, is written by hand and stands before it (tokens.go).
+package httpapi
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"net/http"
+	"sync"
+	"time"
+
+	"github.com/labstack/echo/v4"
+	"golang.org/x/time/rate"
+
+	"github.com/m365-token-broker/broker/internal/account"
+	"github.com/m365-token-broker/broker/internal/cache"
+	"github.com/m365-token-broker/broker/internal/consumer"
+	"github.com/m365-token-broker/broker/internal/signin"
+	"github.com/m365-token-broker/broker/internal/token"
+)
+
+//go:generate go run github.com/oapi-codegen/oapi-codegen/v2/cmd/oapi-codegen@v2.8.2 -config ../../openapi/oapi-codegen.yaml ../../openapi/broker.yaml
+
+// Tokens gives tokens to consumers. The names in a request's key are as the
+// caller sent them, empty where it sent none; resolving them and the policy is
+// the implementation's.
+type Tokens interface {
+	// Token gives a current token.
+	Token(ctx context.Context, id *consumer.Identity, req token.Request) (cache.Answer, error)
+	// Changed waits until there is another token than that with the entity tag,
+	// and gives it; it ends with ctx.
+	Changed(ctx context.Context, id *consumer.Identity, req token.Request, etag string) (cache.Answer, error)
+}
+
+// Accounts shows the signed-in accounts and signs them out. An account that is
+// not there is an error of KindUnknownAccount.
+type Accounts interface {
+	Accounts() []account.View
+	Account(name string) (account.View, error)
+	SignOut(ctx context.Context, name string) error
+}
+
+// SignIns runs the sign-ins of persons. One that is not there is an error of
+// KindNotFound.
+type SignIns interface {
+	// Start begins a sign-in, or finds the pending one of this account
+	// (created is false then). Empty names mean any account and any resource.
+	Start(ctx context.Context, account string, flow token.Flow, resource string) (v signin.View, created bool, err error)
+	SignIn(id string) (signin.View, error)
+	// Wait gives the view once it is another than at the call, or final; it ends
+	// with ctx.
+	Wait(ctx context.Context, id string) (signin.View, error)
+	Cancel(id string) (signin.View, error)
+}
+
+// Config is what a Server needs. Everything is required, but for what says so.
+type Config struct {
+	// Listen are the addresses (host:port) that the server is reached at. A
+	// request's Host must be one of them, or localhost with the same port.
+	Listen    []string
+	Tokens    Tokens
+	Accounts  Accounts
+	SignIns   SignIns
+	Consumers *consumer.Registry
+	// Status says what is true now; the server adds accounts, consumers and uptime.
+	Status func(ctx context.Context) Status
+	// Ready are the checks of /readyz; their details name no account.
+	Ready func(ctx context.Context) []Check
+	Log   *slog.Logger
+
+	// Metrics answers /metrics; nil: metrics are off.
+	Metrics http.Handler
+	// GateRefused counts a request that the gate refused; may be nil.
+	GateRefused func(reason string)
+	// Wrap puts telemetry round every request that the gate let pass; may be nil.
+	Wrap func(http.Handler) http.Handler
+	// SetRoute tells telemetry the route's pattern, such as /v1/signins/{id}; may
+	// be nil.
+	SetRoute func(ctx context.Context, pattern string)
+}
+
+// Server is the loopback API. It is safe for concurrent use.
+type Server struct {
+	cfg    Config
+	hosts  []string
+	routes routes
+	echo   *echo.Echo
+	inner  http.Handler // telemetry and what it wraps
+	doc    func() (*document, error)
+	bodies sync.Pool     // of *[]byte, for token answers
+	loud   *rate.Limiter // log lines at warn; what is beyond goes to debug
+
+	stopping chan struct{} // closed when the server stops: long polls end
+	stopOnce sync.Once
+}
+
+// A flood of refused requests may not flood the log.
+const (
+	warningsPerSecond = 5
+	warningsAtOnce    = 50
+)
+
+// New makes a Server. Its error says which part of the Config is wrong.
+func New(cfg Config) (*Server, error) {
+	switch {
+	case cfg.Tokens == nil, cfg.Accounts == nil, cfg.SignIns == nil, cfg.Consumers == nil:
+		return nil, errors.New("httpapi: Tokens, Accounts, SignIns and Consumers are required")
+	case cfg.Status == nil, cfg.Ready == nil, cfg.Log == nil:
+		return nil, errors.New("httpapi: Status, Ready and Log are required")
+	}
+	hosts, err := hostsOf(cfg.Listen)
+	if err != nil {
+		return nil, err
+	}
+	s := &Server{
+		cfg: cfg, hosts: hosts, doc: sync.OnceValues(loadDocument), routes: newRoutes(),
+		bodies:   sync.Pool{New: func() any { return new([]byte) }},
+		loud:     rate.NewLimiter(warningsPerSecond, warningsAtOnce),
+		stopping: make(chan struct{}),
+	}
+	s.echo = echo.New()
+	s.echo.HTTPErrorHandler = s.failEcho
+	s.echo.Use(s.enter)
+	RegisterHandlers(s.echo, s)
+	s.inner = http.HandlerFunc(s.dispatch)
+	if cfg.Wrap != nil {
+		s.inner = cfg.Wrap(s.inner)
+	}
+	return s, nil
+}
+
+// Handler is the whole API, gate included.
+func (s *Server) Handler() http.Handler { return http.HandlerFunc(s.serve) }
+
+// serve is the first thing that a request meets.
+func (s *Server) serve(w http.ResponseWriter, r *http.Request) {
+	w.Header().Set(headerRequestID, newRequestID())
+	w.Header().Set("Cache-Control", "no-store")
+	if why, err := s.gate(w, r); err != nil {
+		if s.cfg.GateRefused != nil {
+			s.cfg.GateRefused(why)
+		}
+		s.fail(w, r, err)
+		return
+	}
+	s.inner.ServeHTTP(w, r)
+}
+
+// dispatch sends the hot path its short way and everything else to echo.
+func (s *Server) dispatch(w http.ResponseWriter, r *http.Request) {
+	defer s.recoverPanic(w, r)
+	if r.Method == http.MethodGet && r.URL.Path == tokenPath {
+		s.serveToken(w, r)
+		return
+	}
+	s.echo.ServeHTTP(w, r)
+}
+
+// setRoute tells telemetry which route this is.
+func (s *Server) setRoute(ctx context.Context, pattern string) {
+	if s.cfg.SetRoute != nil {
+		s.cfg.SetRoute(ctx, pattern)
+	}
+}
+
+// hold makes a context for a long poll: it ends after d, with the caller, and when
+// the server stops.
+func (s *Server) hold(ctx context.Context, d time.Duration) (context.Context, context.CancelFunc) {
+	ctx, cancel := context.WithTimeout(ctx, d)
+	go func() {
+		select {
+		case <-s.stopping:
+			cancel()
+		case <-ctx.Done():
+		}
+	}()
+	return ctx, cancel
+}
