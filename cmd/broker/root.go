@@ -7,6 +7,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/m365-token-broker/broker/internal/config"
 	"github.com/m365-token-broker/broker/internal/token"
 )
 
@@ -97,6 +98,10 @@ func report(w io.Writer, err error) {
 	}
 	if _, usage := errors.AsType[usageError](err); usage {
 		fmt.Fprintf(w, "broker: %v\nRun the command with --help for its flags and an example.\n", err)
+		return
+	}
+	if list, ok := errors.AsType[*config.Error](err); ok {
+		fmt.Fprintf(w, "broker: the configuration is not right\n%v\n", list)
 		return
 	}
 	if e, ok := errors.AsType[*token.Error](err); ok && e.Detail != "" {

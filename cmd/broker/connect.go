@@ -1,0 +1,103 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"strings"
+	"time"
+
+	"github.com/m365-token-broker/broker/internal/config"
+	"github.com/m365-token-broker/broker/internal/lifecycle"
+	"github.com/m365-token-broker/broker/internal/token"
+)
+
+// loadConfig reads the settings that the flags, the environment and the files
+// give.
+func loadConfig(o *options) (*config.Loaded, error) {
+	opts := config.Options{ConfigPath: o.config, StateDir: o.stateDir, Environ: o.env.environ}
+	for _, s := range o.set {
+		k, v, ok := strings.Cut(s, "=")
+		if !ok {
+			return nil, usagef("--set %s: write it as key=value, for example --set telemetry.log_level=debug", s)
+		}
+		opts.Flags = append(opts.Flags, config.Override{Flag: "--set", Key: k, Value: v})
+	}
+	return config.Load(opts)
+}
+
+// patience is how long a command waits for another one that holds the state
+// directory without serving.
+const patience = 10 * time.Second
+
+// connect gives an API to the running broker; where none runs, to one that lives
+// in this process, under the instance lock, until close.
+func connect(ctx context.Context, o *options) (*api, error) {
+	loaded, err := loadConfig(o)
+	if err != nil {
+		return nil, err
+	}
+	dir := loaded.Places.StateDir
+	if err := lifecycle.EnsureStateDir(dir); err != nil {
+		return nil, err
+	}
+	deadline := time.Now().Add(patience)
+	for {
+		if h, ok := lifecycle.Holder(dir); ok && h.Listen != "" {
+			return remote(dir, h.Listen)
+		}
+		if err := loaded.Ready(); err != nil {
+			return nil, err
+		}
+		lock, err := lifecycle.Lock(ctx, dir, lifecycle.Info{Version: version()})
+		if err == nil {
+			return inProcess(ctx, o, loaded, lock)
+		}
+		var held *lifecycle.LockedError
+		if !errors.As(err, &held) || time.Now().After(deadline) {
+			return nil, err
+		}
+		select {
+		case <-ctx.Done():
+			return nil, token.NewError(token.KindCancelled, "", "Cancelled.")
+		case <-time.After(200 * time.Millisecond):
+		}
+	}
+}
+
+// remote speaks to the broker that listens at this address.
+func remote(dir, listen string) (*api, error) {
+	key, err := lifecycle.ReadAdminKey(dir)
+	if err != nil {
+		return nil, err
+	}
+	transport := http.DefaultTransport.(*http.Transport).Clone()
+	transport.Proxy = nil // loopback never goes through a proxy
+	return &api{
+		http: &http.Client{Transport: transport, Timeout: 90 * time.Second},
+		base: "http://" + listen, key: key,
+		close: func() error { transport.CloseIdleConnections(); return nil },
+	}, nil
+}
+
+// inProcess puts a broker together that listens nowhere: the API's own handler
+// answers, so that there is one way in.
+func inProcess(ctx context.Context, o *options, loaded *config.Loaded, lock *lifecycle.InstanceLock) (*api, error) {
+	p, err := wire(ctx, loaded, wiring{env: o.env, quiet: true})
+	if err != nil {
+		return nil, errors.Join(err, lock.Release())
+	}
+	running, stop := context.WithCancel(context.WithoutCancel(ctx))
+	ended := make(chan error, 1)
+	group := &lifecycle.Group{Log: p.log}
+	go func() { ended <- group.Run(running, p.tasks()...) }()
+	return &api{
+		http: &http.Client{Transport: p.server.Transport()},
+		base: "http://" + loaded.Config.Listen, key: p.adminKey, local: true,
+		close: func() error {
+			stop()
+			err := <-ended
+			return errors.Join(err, p.close(context.WithoutCancel(ctx)), lock.Release())
+		},
+	}, nil
+}

@@ -1,0 +1,91 @@
+package main
+
+import (
+	"context"
+	"os"
+	"time"
+
+	"github.com/m365-token-broker/broker/internal/broker"
+	"github.com/m365-token-broker/broker/internal/httpapi"
+	"github.com/m365-token-broker/broker/internal/signin"
+	"github.com/m365-token-broker/broker/internal/token"
+)
+
+// apiConfig is what the API is made of.
+func (p *parts) apiConfig() httpapi.Config {
+	listen := p.loaded.Config.Listen
+	if p.listener != nil {
+		listen = p.listener.Addr().String()
+	}
+	return httpapi.Config{
+		Listen:      []string{listen},
+		Tokens:      observedTokens{next: p.broker, tel: p.tel},
+		Accounts:    p.broker,
+		SignIns:     signIns{broker: p.broker, Desk: p.desk},
+		Consumers:   p.consumers,
+		Status:      func(ctx context.Context) httpapi.Status { return p.status(ctx, listen) },
+		Ready:       p.ready,
+		Log:         p.log,
+		Metrics:     p.tel.MetricsHandler(),
+		GateRefused: func(reason string) { p.tel.GateRefusal(context.Background(), reason) },
+		Wrap:        p.tel.Handler,
+		SetRoute:    p.tel.SetRoute,
+	}
+}
+
+// signIns is what the API needs of sign-ins: the broker starts them, the desk
+// runs them.
+type signIns struct {
+	*signin.Desk
+	broker *broker.Broker
+}
+
+// Start begins a sign-in; see broker.StartSignIn.
+func (s signIns) Start(ctx context.Context, account string, flow token.Flow, resource string) (signin.View, bool, error) {
+	return s.broker.StartSignIn(ctx, account, flow, resource)
+}
+
+// status is what is true now; the API adds accounts and consumers.
+func (p *parts) status(ctx context.Context, listen string) httpapi.Status {
+	loaded := p.watcher.Current()
+	s := httpapi.Status{
+		Version: version(), Commit: commit(), Pid: os.Getpid(), StartedAt: p.started, Listen: []string{listen},
+		ConfigFile: configName(loaded), StateDir: loaded.Places.StateDir, Cloud: string(loaded.Config.Cloud), Warnings: loaded.Warnings,
+		Store: httpapi.StoreStatus{Kind: httpapi.StoreStatusKind(p.storeInfo.Kind), Description: p.storeInfo.String(), Usable: true},
+	}
+	if err := p.storeWorks(ctx); err != nil {
+		s.Store.Usable = false
+		s.Store.Problem = httpapi.ProblemOf(&token.Error{Kind: token.KindStore, Detail: err.Error()})
+	}
+	for _, pr := range p.broker.Problems() {
+		s.Problems = append(s.Problems, httpapi.LastProblem{
+			At: pr.On, Account: pr.Key.Account, Resource: pr.Key.Resource, Problem: httpapi.ProblemOf(pr.Err),
+		})
+	}
+	return s
+}
+
+// storePatience bounds the question whether the store works.
+const storePatience = 3 * time.Second
+
+// storeWorks asks the store for its list.
+func (p *parts) storeWorks(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, storePatience)
+	defer cancel()
+	_, err := p.store.List(ctx)
+	return err
+}
+
+// ready are the checks of /readyz. Settings that are not valid are never in
+// force, so a running broker's are.
+func (p *parts) ready(ctx context.Context) []httpapi.Check {
+	store := httpapi.Check{Name: "store", Ok: true}
+	if err := p.storeWorks(ctx); err != nil {
+		store.Ok, store.Detail = false, err.Error()
+	}
+	accounts := httpapi.Check{Name: "accounts", Ok: anyAccountOK(p.book.Views())}
+	if !accounts.Ok {
+		accounts.Detail = "No account is signed in; run: broker login"
+	}
+	return []httpapi.Check{{Name: "config", Ok: true}, store, accounts}
+}

@@ -1,0 +1,196 @@
+package main
+
+import (
+	"context"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/m365-token-broker/broker/internal/account"
+	"github.com/m365-token-broker/broker/internal/broker"
+	"github.com/m365-token-broker/broker/internal/cache"
+	"github.com/m365-token-broker/broker/internal/config"
+	"github.com/m365-token-broker/broker/internal/consumer"
+	"github.com/m365-token-broker/broker/internal/credstore"
+	"github.com/m365-token-broker/broker/internal/entra"
+	"github.com/m365-token-broker/broker/internal/httpapi"
+	"github.com/m365-token-broker/broker/internal/lifecycle"
+	"github.com/m365-token-broker/broker/internal/refresh"
+	"github.com/m365-token-broker/broker/internal/signin"
+	"github.com/m365-token-broker/broker/internal/telemetry"
+	"github.com/m365-token-broker/broker/internal/token"
+)
+
+// wiring is what a broker is put together with besides its settings.
+type wiring struct {
+	env    environment
+	listen net.Listener // nil: it lives inside a command and listens nowhere
+	quiet  bool         // log warnings and errors only
+}
+
+// parts is a broker put together.
+type parts struct {
+	loaded    *config.Loaded
+	started   time.Time
+	adminKey  token.Secret
+	log       *slog.Logger
+	tel       *telemetry.Telemetry
+	store     credstore.Store
+	storeInfo credstore.Description
+	entra     *entra.Client
+	book      *account.Book
+	cache     *cache.Cache
+	scheduler *refresh.Scheduler
+	desk      *signin.Desk
+	broker    *broker.Broker
+	consumers *consumer.Registry
+	watcher   *config.Watcher
+	server    *httpapi.Server
+	listener  net.Listener
+}
+
+// wire puts a broker together. It is the only place where order matters:
+// telemetry first, as every seam is wrapped in it, the API last.
+func wire(ctx context.Context, loaded *config.Loaded, w wiring) (*parts, error) {
+	p := &parts{loaded: loaded, started: time.Now(), listener: w.listen}
+	cfg := loaded.Config
+	var err error
+	if p.adminKey, err = lifecycle.AdminKey(loaded.Places.StateDir); err != nil {
+		return nil, err
+	}
+	if p.tel, err = telemetry.Setup(ctx, telemetryConfig(cfg, w, p.adminKey)); err != nil {
+		return nil, err
+	}
+	p.log = p.tel.Logger()
+	store, info, err := credstore.Open(ctx, credstore.Config{
+		Kind: credstore.Kind(cfg.Store), Dir: filepath.Join(loaded.Places.StateDir, "secrets"), Log: p.log,
+	})
+	if err != nil {
+		return nil, err
+	}
+	p.store, p.storeInfo = observedStore{next: store, tel: p.tel}, info
+	if p.entra, err = newEntra(cfg, p.tel); err != nil {
+		return nil, err
+	}
+	p.book, err = account.Open(ctx, account.Config{
+		Store: p.store, Default: cfg.App(""), Aliases: aliases(cfg), Log: p.log, Hash: p.tel.AccountHash,
+	})
+	if err != nil {
+		p.log.ErrorContext(ctx, "the broker goes on without the sign-ins that it could not read", slog.Any("error", token.AsError(err)))
+	}
+	problems := broker.NewProblems()
+	redeemer := &broker.Redeemer{Book: p.book, Redeem: redeem(p.entra, p.tel), Problems: problems}
+	p.cache = cache.New(cache.Config{Source: observedSource{next: redeemer, tel: p.tel}, Hold: refresh.Hold})
+	p.scheduler = refresh.New(refresh.Config{Target: p.cache, Log: p.log})
+	p.desk = signin.New(signin.Config{
+		Authority: observedAuthority{next: p.entra, tel: p.tel}, Log: p.log,
+		Keep: func(ctx context.Context, account string, g token.Grant) (string, error) {
+			return p.broker.Keep(ctx, account, g)
+		},
+	})
+	p.broker = broker.New(broker.Config{
+		Book: p.book, Cache: p.cache, SignIns: p.desk, Settings: settings(cfg), Wake: p.scheduler.Wake, Problems: problems,
+	})
+	redeemer.Scopes = p.broker.Scopes
+	p.watcher = config.NewWatcher(config.WatchConfig{Loaded: loaded, Logger: p.log, Apply: p.apply})
+	p.consumers, err = consumer.New(consumer.Config{AdminKey: p.adminKey, Saver: dropIns{watcher: p.watcher, turn: make(chan struct{}, 1)}, Check: p.checkConsumer})
+	if err != nil {
+		return nil, err
+	}
+	if err := p.consumers.Replace(specs(cfg)); err != nil {
+		return nil, err
+	}
+	if _, err := p.tel.Observe(p.samples); err != nil {
+		return nil, fmt.Errorf("feed the gauges: %w", err)
+	}
+	if p.server, err = httpapi.New(p.apiConfig()); err != nil {
+		return nil, err
+	}
+	return p, nil
+}
+
+// telemetryConfig is the log and the exporters that the settings ask for.
+func telemetryConfig(cfg config.Config, w wiring, adminKey token.Secret) telemetry.Config {
+	t := telemetry.Config{
+		ServiceVersion: version(), Getenv: w.env.getenv, LogWriter: w.env.stderr,
+		LogLevel: string(cfg.Telemetry.LogLevel), LogFormat: string(cfg.Telemetry.LogFormat), HashKey: []byte(adminKey.Reveal()),
+	}
+	if w.quiet && t.LogLevel == "info" {
+		t.LogLevel = "warn"
+	}
+	return t
+}
+
+// newEntra is the way to the authority that the settings allow.
+func newEntra(cfg config.Config, tel *telemetry.Telemetry) (*entra.Client, error) {
+	ec := entra.Config{
+		Hosts: authorityHosts(cfg), Log: tel.Logger(),
+		Transport: func(next http.RoundTripper) http.RoundTripper { return tel.Transport(next) },
+	}
+	var err error
+	if ec.Roots, err = roots(cfg.CAFile); err != nil {
+		return nil, err
+	}
+	if proxy := cfg.ProxyURL.Reveal(); proxy != "" {
+		if ec.Proxy, err = entra.Proxy(proxy); err != nil {
+			return nil, err
+		}
+	}
+	return entra.New(ec), nil
+}
+
+// roots are the platform's root certificates and those of the file; nil where no
+// file is named.
+func roots(file string) (*x509.CertPool, error) {
+	if file == "" {
+		return nil, nil
+	}
+	pem, err := os.ReadFile(file)
+	if err != nil {
+		return nil, fmt.Errorf("read ca_file: %w", err)
+	}
+	return entra.Roots(pem)
+}
+
+// tasks is what runs while the broker runs.
+func (p *parts) tasks() []lifecycle.Task {
+	tasks := []lifecycle.Task{
+		{Name: "store writer", Run: p.book.Run},
+		{Name: "refresh schedule", Run: p.scheduler.Run},
+		{Name: "sign-ins", Run: p.desk.Run},
+		{Name: "configuration watch", Run: p.watcher.Run},
+		{Name: "clock watch", Run: func(ctx context.Context) error { lifecycle.WatchClock(ctx, clockTick, p.clockMoved); return nil }},
+	}
+	if p.listener == nil {
+		return tasks
+	}
+	return append(tasks,
+		lifecycle.Task{Name: "API", Run: func(ctx context.Context) error { return p.server.Serve(ctx, p.listener) }},
+		lifecycle.Task{Name: "warm-up", Run: p.warm})
+}
+
+// clockTick is how often a sleep or a jump of the clock is looked for.
+const clockTick = 15 * time.Second
+
+// closeTime bounds the end: the redemptions in flight, the last saves.
+const closeTime = 10 * time.Second
+
+// close ends a broker whose tasks have ended: what is in flight lands, so that
+// no rotated refresh token is lost, and is stored.
+func (p *parts) close(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, closeTime)
+	defer cancel()
+	err := errors.Join(p.cache.Close(ctx), p.book.Flush(ctx))
+	p.entra.Close()
+	if c, ok := p.store.(io.Closer); ok {
+		err = errors.Join(err, c.Close())
+	}
+	return errors.Join(err, p.tel.Shutdown(ctx))
+}
