@@ -1,0 +1,16 @@
+package main
+
+import (
+	"os"
+	"syscall"
+)
+
+// passedSignals are what Go makes of the console's events: Ctrl-C, Ctrl-Break,
+// and the closing of the window, the session or the system.
+func passedSignals() []os.Signal { return []os.Signal{os.Interrupt, syscall.SIGTERM} }
+
+// sharedWithCommand is always true: the console tells every process in it.
+func sharedWithCommand(os.Signal) bool { return true }
+
+// endCode is the command's exit code; Windows ends nothing by signals.
+func endCode(s *os.ProcessState) int { return s.ExitCode() }
