@@ -35,7 +35,7 @@ func startChild(ctx context.Context, configFile, dir string) (*child, error) {
 		return nil, fmt.Errorf("remove the old ready file: %w", err)
 	}
 	c := &child{ended: make(chan error, 1)}
-	c.cmd = exec.CommandContext(ctx, self, "serve", "--config", configFile, "--state-dir", state, "--ready-file", ready) //nolint:gosec // our own binary
+	c.cmd = exec.CommandContext(ctx, self, "serve", "--config", configFile, "--state-dir", state, "--ready-file", ready, "--key-in-file") //nolint:gosec // our own binary
 	c.cmd.Env = withoutSettings(os.Environ())
 	c.cmd.Stderr = &c.log
 	if err := c.cmd.Start(); err != nil {

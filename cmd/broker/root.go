@@ -53,9 +53,9 @@ and Microsoft Graph to the programs on this machine, over loopback HTTP.`,
 	root.SetErr(env.stderr)
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{err} })
 	flags := root.PersistentFlags()
-	flags.StringVar(&o.config, "config", "", "configuration file (default: see `broker config check`)")
-	flags.StringVar(&o.stateDir, "state-dir", "", "directory for the admin key, the instance lock and the file store")
-	flags.StringArrayVar(&o.set, "set", nil, "override one setting, for example --set telemetry.log_level=debug (repeatable)")
+	flags.StringVar(&o.config, "config", "", "configuration `file`; broker config path prints the default")
+	flags.StringVar(&o.stateDir, "state-dir", "", "`directory` for the admin key, the instance lock and the file store")
+	flags.StringArrayVar(&o.set, "set", nil, "override one setting, `key=value`, for example telemetry.log_level=debug (repeatable)")
 	addCommands(root, o)
 	strictArgs(root)
 	return root

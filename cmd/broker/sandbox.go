@@ -45,9 +45,9 @@ failure of the real service can be asked for; see broker sandbox scenarios.`,
 		RunE: func(cmd *cobra.Command, _ []string) error { return runSandbox(cmd.Context(), o, f) },
 	}
 	flags := cmd.Flags()
-	flags.StringVar(&f.config.Listen, "listen", "127.0.0.1:0", "loopback address and port; port 0 is any free one")
+	flags.StringVar(&f.config.Listen, "listen", "127.0.0.1:0", "loopback `address` and port; port 0 is any free one")
 	flags.BoolVar(&f.config.AutoApprove, "auto-approve", false, "approve every sign-in at once, as alice@contoso.example")
-	flags.StringVar(&f.write, "write", "", "write broker.yaml, ca.pem and control.key into this directory")
+	flags.StringVar(&f.write, "write", "", "write broker.yaml, ca.pem and control.key into this `directory`")
 	flags.DurationVar(&f.config.AccessTokenLifetime, "token-lifetime", 0, "lifetime of access tokens (default 60 to 90 min)")
 	flags.DurationVar(&f.config.RefreshIn, "refresh-in", 0, "send refresh_in with this time")
 	flags.DurationVar(&f.config.Interval, "interval", time.Second, "polling interval of device codes")

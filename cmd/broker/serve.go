@@ -20,6 +20,7 @@ import (
 // newServe is `broker serve`.
 func newServe(o *options) *cobra.Command {
 	var listen, ready string
+	var keyInFile bool
 	cmd := &cobra.Command{
 		Use:   "serve",
 		Short: "Run the broker in the foreground",
@@ -35,16 +36,17 @@ finished and the sign-ins are stored, within ten seconds.`,
 			if listen != "" {
 				o.set = append(o.set, "listen="+listen)
 			}
-			return serve(cmd.Context(), o, ready)
+			return serve(cmd.Context(), o, ready, keyInFile)
 		},
 	}
-	cmd.Flags().StringVar(&listen, "listen", "", "loopback address and port (the setting listen)")
-	cmd.Flags().StringVar(&ready, "ready-file", "", "create this file, with the address in it, when the broker listens")
+	cmd.Flags().StringVar(&listen, "listen", "", "loopback `address` and port (the setting listen)")
+	cmd.Flags().StringVar(&ready, "ready-file", "", "create this `file`, with the address in it, when the broker listens")
+	cmd.Flags().BoolVar(&keyInFile, "key-in-file", false, "let the file store keep its key in the state directory, not in the platform's store")
 	return cmd
 }
 
 // serve runs the broker until a signal, or until a part of it fails.
-func serve(ctx context.Context, o *options, ready string) error {
+func serve(ctx context.Context, o *options, ready string, keyInFile bool) error {
 	loaded, err := loadConfig(o)
 	if err != nil {
 		return err
@@ -64,7 +66,7 @@ func serve(ctx context.Context, o *options, ready string) error {
 	if err != nil {
 		return err
 	}
-	p, err := wire(ctx, loaded, wiring{env: o.env, listen: listener})
+	p, err := wire(ctx, loaded, wiring{env: o.env, listen: listener, keyInFile: keyInFile})
 	if err != nil {
 		return errors.Join(err, listener.Close())
 	}

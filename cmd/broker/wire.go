@@ -30,9 +30,10 @@ import (
 
 // wiring is what a broker is put together with besides its settings.
 type wiring struct {
-	env    environment
-	listen net.Listener // nil: it lives inside a command and listens nowhere
-	quiet  bool         // log warnings and errors only
+	env       environment
+	listen    net.Listener // nil: it lives inside a command and listens nowhere
+	quiet     bool         // log errors only: the command itself says what went wrong
+	keyInFile bool         // the file store keeps its key beside it, and nothing in the platform's store
 }
 
 // parts is a broker put together.
@@ -71,6 +72,7 @@ func wire(ctx context.Context, loaded *config.Loaded, w wiring) (*parts, error) 
 	p.log = p.tel.Logger()
 	store, info, err := credstore.Open(ctx, credstore.Config{
 		Kind: credstore.Kind(cfg.Store), Dir: filepath.Join(loaded.Places.StateDir, "secrets"), Log: p.log,
+		SessionBus: credstore.SessionBus(w.env.getenv), KeyInFile: w.keyInFile,
 	})
 	if err != nil {
 		return nil, err
@@ -122,8 +124,8 @@ func telemetryConfig(cfg config.Config, w wiring, adminKey token.Secret) telemet
 		ServiceVersion: version(), Getenv: w.env.getenv, LogWriter: w.env.stderr,
 		LogLevel: string(cfg.Telemetry.LogLevel), LogFormat: string(cfg.Telemetry.LogFormat), HashKey: []byte(adminKey.Reveal()),
 	}
-	if w.quiet && t.LogLevel == "info" {
-		t.LogLevel = "warn"
+	if w.quiet && t.LogLevel != "debug" {
+		t.LogLevel = "error"
 	}
 	return t
 }

@@ -31,7 +31,11 @@ func (b *Book) Run(ctx context.Context) error {
 		case <-b.dirty:
 		case <-retry.C:
 		}
-		if err := b.Flush(ctx); err != nil {
+		err := b.Flush(ctx)
+		if ctx.Err() != nil {
+			continue // the last flush is about to come
+		}
+		if err != nil {
 			b.cfg.Log.WarnContext(ctx, "a sign-in is only in memory, the secret store failed; trying again", slog.Duration("in", pause), slog.Any("error", err))
 			retry.Reset(pause)
 			pause = min(2*pause, retryMost)
