@@ -24,7 +24,7 @@ func TestGraph(t *testing.T) {
 	bob := c.signIn("bob@contoso.example", graphScope)
 	resp, body := c.get("/v1.0/me", bob.AccessToken)
 	var me graphUser
-	if err := decode(body, &me); err != nil || resp.StatusCode != 200 || me.UserPrincipalName != "bob@contoso.example" || me.ID != c.s.Users()[1].ObjectID {
+	if err := decode(body, &me); err != nil || resp.StatusCode != http.StatusOK || me.UserPrincipalName != "bob@contoso.example" || me.ID != c.s.Users()[1].ObjectID {
 		t.Errorf("me: %d %s", resp.StatusCode, body)
 	}
 	var all []string
@@ -83,7 +83,7 @@ func TestAPIsCheckTheToken(t *testing.T) {
 		}
 		time.Sleep(time.Hour)
 		resp, _ := c.get("/v1.0/me", graph.AccessToken)
-		if resp.StatusCode != 401 || strings.Contains(resp.Header.Get("WWW-Authenticate"), "insufficient_claims") {
+		if resp.StatusCode != http.StatusUnauthorized || strings.Contains(resp.Header.Get("WWW-Authenticate"), "insufficient_claims") {
 			t.Errorf("an expired token: %d %s", resp.StatusCode, resp.Header.Get("WWW-Authenticate"))
 		}
 	})
@@ -139,14 +139,14 @@ func TestEWS(t *testing.T) {
 			}
 		})
 	}
-	if resp, _ := c.soap(token, strings.Repeat(" ", maxSOAP)); resp.StatusCode != 413 {
+	if resp, _ := c.soap(token, strings.Repeat(" ", maxSOAP)); resp.StatusCode != http.StatusRequestEntityTooLarge {
 		t.Errorf("too large: %d", resp.StatusCode)
 	}
-	if resp, _ := c.get("/EWS/Exchange.asmx", token); resp.StatusCode != 405 {
+	if resp, _ := c.get("/EWS/Exchange.asmx", token); resp.StatusCode != http.StatusMethodNotAllowed {
 		t.Errorf("GET: %d", resp.StatusCode)
 	}
 	c.fault(Fault{Scenario: "ews_blocked", Count: 1})
-	if resp, _ := c.soap(token, ""); resp.StatusCode != 403 || resp.Header.Get("X-EWS-Policy-Reason") == "" {
+	if resp, _ := c.soap(token, ""); resp.StatusCode != http.StatusForbidden || resp.Header.Get("X-EWS-Policy-Reason") == "" {
 		t.Errorf("blocked: %d %v", resp.StatusCode, resp.Header)
 	}
 }
@@ -157,7 +157,7 @@ var claimsParameter = regexp.MustCompile(`error="insufficient_claims", claims="(
 func challenged(t *testing.T, resp *http.Response) string {
 	t.Helper()
 	m := claimsParameter.FindStringSubmatch(resp.Header.Get("WWW-Authenticate"))
-	if resp.StatusCode != 401 || m == nil {
+	if resp.StatusCode != http.StatusUnauthorized || m == nil {
 		return ""
 	}
 	b, err := base64.StdEncoding.DecodeString(m[1])
@@ -186,7 +186,7 @@ func TestClaimsChallenge(t *testing.T) {
 	if claimsOf(t, good.AccessToken)["xms_cc"] == nil {
 		t.Error("the capability is lost beside the claims")
 	}
-	if resp, body := c.get("/v1.0/me", good.AccessToken); resp.StatusCode != 200 {
+	if resp, body := c.get("/v1.0/me", good.AccessToken); resp.StatusCode != http.StatusOK {
 		t.Errorf("a token redeemed with the claims: %d %s", resp.StatusCode, body)
 	}
 	c.fault(Fault{Scenario: "cae", Endpoint: EndpointGraph})
@@ -207,21 +207,24 @@ func TestRevocationChallengesCapableTokens(t *testing.T) {
 	if resp, _ := c.get("/v1.0/me", capable.AccessToken); challenged(t, resp) == "" {
 		t.Errorf("cp1: %d", resp.StatusCode)
 	}
-	if resp, _ := c.get("/v1.0/me", a.AccessToken); resp.StatusCode != 200 {
+	if resp, _ := c.get("/v1.0/me", a.AccessToken); resp.StatusCode != http.StatusOK {
 		t.Errorf("without cp1 a token lives to its end, as with Entra; got %d", resp.StatusCode)
 	}
 }
 
+// ask asks the control endpoints.
+func (c *client) ask(method, path, body string) (int, string) {
+	c.t.Helper()
+	resp, out, err := c.do(c.request(method, path, body, "X-Sandbox-Key", c.s.ControlKey()))
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	return resp.StatusCode, out
+}
+
 func TestControl(t *testing.T) {
 	c := overTLS(t, Config{})
-	ask := func(method, path, body string) (int, string) {
-		t.Helper()
-		resp, out, err := c.do(c.request(method, path, body, "X-Sandbox-Key", c.s.ControlKey()))
-		if err != nil {
-			t.Fatal(err)
-		}
-		return resp.StatusCode, out
-	}
+	ask := c.ask
 	d := c.deviceCode(graphScope)
 	if _, out := ask("GET", "/sandbox/codes", ""); out != `["`+d.UserCode+`"]` {
 		t.Errorf("codes: %s", out)
@@ -248,11 +251,18 @@ func TestControl(t *testing.T) {
 			t.Errorf("%s %s %s: %d %s, want %d", step.method, step.path, step.body, status, out, step.status)
 		}
 	}
-	a := c.poll(d.DeviceCode)
-	if a.Status != 200 || claimsOf(t, a.IDToken)["upn"] != nil {
+	wantError(t, c.poll(declined.DeviceCode), 400, "authorization_declined", 65004)
+	if a := c.poll(d.DeviceCode); claimsOf(t, a.IDToken)["preferred_username"] != "bob@contoso.example" {
 		t.Fatalf("approved: %s", a.Raw)
 	}
-	wantError(t, c.poll(declined.DeviceCode), 400, "authorization_declined", 65004)
+}
+
+// TestControlSteers plays faults and an administrator over the wire.
+func TestControlSteers(t *testing.T) {
+	c := overTLS(t, Config{})
+	ask := c.ask
+	a := c.signIn("bob@contoso.example", graphScope)
+	ask("POST", "/sandbox/faults", `{"scenario":"throttled","endpoint":"token-refresh","count":1,"retry_after":7}`)
 	if _, out := ask("GET", "/sandbox/faults", ""); !strings.Contains(out, `"scenario":"throttled"`) || !strings.Contains(out, `"retry_after":7`) {
 		t.Errorf("faults: %s", out)
 	}
@@ -274,6 +284,7 @@ func TestControl(t *testing.T) {
 	ask("POST", "/sandbox/disable", `{"user":"bob@contoso.example","disabled":false}`)
 	ask("POST", "/sandbox/revoke", `{"user":"bob@contoso.example"}`)
 	wantError(t, c.refresh(a.RefreshToken, graphScope), 400, "invalid_grant", 50173)
+	ask("POST", "/sandbox/users", `{"user":"ops@contoso.example"}`)
 	if status, out := ask("POST", "/sandbox/approve", `{"user":"ops@contoso.example"}`); status != 204 || c.poll(c.deviceCode(graphScope).DeviceCode).Status != 200 {
 		t.Errorf("approve all: %d %s", status, out)
 	}
@@ -291,15 +302,15 @@ func TestControlNeedsTheKey(t *testing.T) {
 	for name, header := range map[string][]string{
 		"none": nil, "wrong": {"X-Sandbox-Key", "sbk_wrong"}, "empty bearer": {"Authorization", "Bearer "}, "basic": {"Authorization", "Basic " + c.s.ControlKey()},
 	} {
-		if resp, _, err := c.do(c.request(http.MethodGet, "/sandbox/stats", "", header...)); err != nil || resp.StatusCode != 401 {
+		if resp, _, err := c.do(c.request(http.MethodGet, "/sandbox/stats", "", header...)); err != nil || resp.StatusCode != http.StatusUnauthorized {
 			t.Errorf("%s: %v %v", name, resp.StatusCode, err)
 		}
 	}
-	if resp, _, err := c.do(c.request(http.MethodGet, "/sandbox/stats", "", "Authorization", "bearer "+c.s.ControlKey())); err != nil || resp.StatusCode != 200 {
+	if resp, _, err := c.do(c.request(http.MethodGet, "/sandbox/stats", "", "Authorization", "bearer "+c.s.ControlKey())); err != nil || resp.StatusCode != http.StatusOK {
 		t.Errorf("bearer: %v %v", resp.StatusCode, err)
 	}
 	q := authorizeQuery("query", "")
-	if resp, _, err := c.do(c.request(http.MethodGet, authorizePath+q.Encode(), "", "X-Sandbox-User", "bob@contoso.example", "X-Sandbox-Key", "wrong")); err != nil || resp.StatusCode != 200 {
+	if resp, _, err := c.do(c.request(http.MethodGet, authorizePath+q.Encode(), "", "X-Sandbox-User", "bob@contoso.example", "X-Sandbox-Key", "wrong")); err != nil || resp.StatusCode != http.StatusOK {
 		t.Errorf("a wrong key approved a sign-in: %d", resp.StatusCode)
 	}
 }

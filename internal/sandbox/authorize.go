@@ -67,17 +67,17 @@ func (s *Sandbox) parseAuthorization(r *http.Request) (a *authorization, page, b
 	}
 	switch {
 	case !strings.EqualFold(q.Get("client_id"), clientID):
-		return a, fail(errNoApp), nil
+		return a, new(errNoApp), nil
 	case !loopbackRedirect(a.redirect):
-		return a, fail(oauthError{code: "invalid_request", aadsts: 50011, text: "The redirect URI specified in the request does not match the redirect URIs configured for the application: http://localhost with any port and path."}), nil
+		return a, new(oauthError{code: "invalid_request", aadsts: 50011, text: "The redirect URI specified in the request does not match the redirect URIs configured for the application: http://localhost with any port and path."}), nil
 	case a.mode != "query" && a.mode != "form_post":
-		return a, fail(oauthError{code: "invalid_request", aadsts: 70007, text: "The 'response_mode' is not supported. Use query or form_post."}), nil
+		return a, new(oauthError{code: "invalid_request", aadsts: 70007, text: "The 'response_mode' is not supported. Use query or form_post."}), nil
 	case q.Get("response_type") != "code":
-		return a, nil, fail(oauthError{code: "unsupported_response_type", aadsts: 700054, text: "Only response_type 'code' is enabled for the application."})
+		return a, nil, new(oauthError{code: "unsupported_response_type", aadsts: 700054, text: "Only response_type 'code' is enabled for the application."})
 	case a.challenge == "" || q.Get("code_challenge_method") != "S256":
-		return a, nil, fail(oauthError{code: "invalid_request", aadsts: 9002325, text: "Proof Key for Code Exchange with code_challenge_method S256 is required."})
+		return a, nil, new(oauthError{code: "invalid_request", aadsts: 9002325, text: "Proof Key for Code Exchange with code_challenge_method S256 is required."})
 	case a.scope == "":
-		return a, nil, fail(missing("scope"))
+		return a, nil, new(missing("scope"))
 	}
 	_, back = newIssue(a.scope, a.claims)
 	return a, nil, back
@@ -184,7 +184,7 @@ func (s *Sandbox) redeemCode(r *http.Request) (issue, *oauthError) {
 	form := r.PostForm
 	for _, p := range []string{"code", "redirect_uri", "code_verifier"} {
 		if form.Get(p) == "" {
-			return issue{}, fail(missing(p))
+			return issue{}, new(missing(p))
 		}
 	}
 	s.mu.Lock()
@@ -193,13 +193,13 @@ func (s *Sandbox) redeemCode(r *http.Request) (issue, *oauthError) {
 	sum := sha256.Sum256([]byte(form.Get("code_verifier")))
 	switch {
 	case !ok || s.now().After(a.expires) || form.Get("redirect_uri") != a.redirect:
-		return issue{}, fail(errBadAuthCode)
+		return issue{}, new(errBadAuthCode)
 	case a.used:
-		return issue{}, fail(errUsedCode)
+		return issue{}, new(errUsedCode)
 	case subtle.ConstantTimeCompare([]byte(encode(sum[:])), []byte(a.challenge)) != 1:
-		return issue{}, fail(errVerifier)
+		return issue{}, new(errVerifier)
 	case a.user.disabled:
-		return issue{}, fail(errDisabled)
+		return issue{}, new(errDisabled)
 	}
 	is, bad := newIssue(cmp.Or(form.Get("scope"), a.scope), cmp.Or(form.Get("claims"), a.claims))
 	if bad != nil {

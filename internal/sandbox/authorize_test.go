@@ -142,7 +142,7 @@ func TestAuthorizeRefuses(t *testing.T) {
 			}
 			to, _ := resp.Location()
 			switch {
-			case tc.back == "" && (resp.StatusCode != 400 || to != nil || !strings.Contains(body, "trouble signing you in")):
+			case tc.back == "" && (resp.StatusCode != http.StatusBadRequest || to != nil || !strings.Contains(body, "trouble signing you in")):
 				t.Errorf("%d %v", resp.StatusCode, to)
 			case tc.back != "" && (to == nil || to.Query().Get("error") != tc.back || to.Query().Get("state") != "st4te"):
 				t.Errorf("%d %v", resp.StatusCode, to)
@@ -260,7 +260,7 @@ func TestDevicePage(t *testing.T) {
 			if !strings.Contains(body, "You are signed in") || claimsOf(t, a.IDToken)["preferred_username"] != "bob@contoso.example" {
 				t.Errorf("%s", a.Raw)
 			}
-			if resp, _ = browse(http.MethodPost, "/devicelogin", form); resp.StatusCode != 409 {
+			if resp, _ = browse(http.MethodPost, "/devicelogin", form); resp.StatusCode != http.StatusConflict {
 				t.Errorf("deciding twice: %d", resp.StatusCode)
 			}
 		})
@@ -278,22 +278,22 @@ func TestPagesRefuseForgedForms(t *testing.T) {
 	good.Set("user", "alice@contoso.example")
 
 	forged := url.Values{"user_code": {d.UserCode}, "decision": {"approve"}, "user": {"alice@contoso.example"}, "form_token": {"x"}}
-	if resp, _ := browse(http.MethodPost, "/devicelogin", forged); resp.StatusCode != 403 {
+	if resp, _ := browse(http.MethodPost, "/devicelogin", forged); resp.StatusCode != http.StatusForbidden {
 		t.Errorf("a wrong form token: %d", resp.StatusCode)
 	}
 	resp, _, err := c.do(c.request(http.MethodPost, "/devicelogin", good.Encode(), "Content-Type", "application/x-www-form-urlencoded", "Origin", "https://evil.example"))
-	if err != nil || resp.StatusCode != 403 {
+	if err != nil || resp.StatusCode != http.StatusForbidden {
 		t.Errorf("another origin: %v %v", resp.StatusCode, err)
 	}
-	if resp, _ := browse(http.MethodPost, "/signin", forged); resp.StatusCode != 403 {
+	if resp, _ := browse(http.MethodPost, "/signin", forged); resp.StatusCode != http.StatusForbidden {
 		t.Errorf("sign-in: %d", resp.StatusCode)
 	}
 	c.hc.Jar = nil
-	if resp, _ := browse(http.MethodPost, "/devicelogin", good); resp.StatusCode != 403 {
+	if resp, _ := browse(http.MethodPost, "/devicelogin", good); resp.StatusCode != http.StatusForbidden {
 		t.Errorf("another browser: %d", resp.StatusCode)
 	}
 	wantError(t, c.poll(d.DeviceCode), 400, "authorization_pending", 70016)
-	if resp, _ := browse(http.MethodGet, "/devicelogin?user_code=%22%3E%3Cscript%3Ealert(1)%3C/script%3E", nil); resp.StatusCode != 200 {
+	if resp, _ := browse(http.MethodGet, "/devicelogin?user_code=%22%3E%3Cscript%3Ealert(1)%3C/script%3E", nil); resp.StatusCode != http.StatusOK {
 		t.Error(resp.Status)
 	}
 	if _, body := browse(http.MethodGet, "/devicelogin?user_code=%22%3E%3Cscript%3Ealert(1)%3C/script%3E", nil); strings.Contains(body, "<script>alert") {
@@ -320,7 +320,7 @@ func TestAccountPicker(t *testing.T) {
 		if got := to.Query(); decision == "decline" && got.Get("error") != "access_denied" || decision == "approve" && got.Get("code") == "" {
 			t.Errorf("%s: %v", decision, got)
 		}
-		if resp, _ = browse(http.MethodPost, "/signin", form); resp.StatusCode != 400 {
+		if resp, _ = browse(http.MethodPost, "/signin", form); resp.StatusCode != http.StatusBadRequest {
 			t.Errorf("deciding twice: %d", resp.StatusCode)
 		}
 	}

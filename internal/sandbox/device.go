@@ -16,11 +16,6 @@ const (
 	deviceRedeemed
 )
 
-// String is for the control endpoint.
-func (d deviceState) String() string {
-	return [...]string{"pending", "approved", "declined", "redeemed"}[d]
-}
-
 // device is one device authorization (RFC 8628 section 3.2).
 type device struct {
 	userCode string
@@ -98,19 +93,19 @@ func (s *Sandbox) pollDevice(code string) (*device, *oauthError) {
 	defer s.mu.Unlock()
 	d, ok := s.state.devices[code]
 	if !ok {
-		return nil, fail(errBadCode)
+		return nil, new(errBadCode)
 	}
 	switch {
 	case d.state == deviceRedeemed:
-		return nil, fail(errUsedCode)
+		return nil, new(errUsedCode)
 	case d.state == deviceDeclined:
-		return nil, fail(errDeclined)
+		return nil, new(errDeclined)
 	case !s.now().Before(d.expires):
-		return nil, fail(errCodeExpired)
+		return nil, new(errCodeExpired)
 	case d.state == devicePending:
-		return nil, fail(errPending)
+		return nil, new(errPending)
 	case d.user.disabled:
-		return nil, fail(errDisabled)
+		return nil, new(errDisabled)
 	}
 	return d, nil
 }
@@ -174,10 +169,10 @@ func checkClient(r *http.Request) *oauthError {
 		e := missing("client_id")
 		return &e
 	case !strings.EqualFold(id, clientID):
-		return fail(errNoApp)
+		return new(errNoApp)
 	}
 	if r.PostForm.Has("client_secret") || r.PostForm.Has("client_assertion") {
-		return fail(errSecret)
+		return new(errSecret)
 	}
 	return nil
 }

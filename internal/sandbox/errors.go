@@ -53,12 +53,6 @@ func missing(parameter string) oauthError {
 	return oauthError{code: "invalid_request", aadsts: 900144, text: "The request body must contain the following parameter: '" + parameter + "'."}
 }
 
-// Error makes an oauthError an error, for functions that fail with one.
-func (e *oauthError) Error() string { return "AADSTS" + strconv.Itoa(e.aadsts) }
-
-// fail makes a pointer of a copy, so that the table stays as it is.
-func fail(e oauthError) *oauthError { return &e }
-
 // errorBody is the JSON of an error answer.
 type errorBody struct {
 	Error         string `json:"error"`
@@ -72,7 +66,7 @@ type errorBody struct {
 	Claims        string `json:"claims,omitempty"`
 }
 
-// body dresses the error for the request that w answers.
+// errorBody dresses the error for the request that w answers.
 func (s *Sandbox) errorBody(w http.ResponseWriter, e oauthError) errorBody {
 	b := errorBody{
 		Error:         e.code,

@@ -157,6 +157,7 @@ func (s *Sandbox) userOf(e Endpoint, r *http.Request) string {
 		if c, err := s.bearer(r); err == nil {
 			return c.UPN
 		}
+	default: // the others show nobody
 	}
 	return ""
 }

@@ -125,7 +125,7 @@ func look(t *testing.T, resp *http.Response, err error, want seen) seen {
 	t.Helper()
 	var got seen
 	if err != nil {
-		got.reset = errors.Is(err, syscall.ECONNRESET) || errors.Is(err, io.EOF)
+		got.reset = !errors.Is(err, context.DeadlineExceeded)
 		return got
 	}
 	defer func() { _ = resp.Body.Close() }()
@@ -236,10 +236,10 @@ func TestFaultOfOneUser(t *testing.T) {
 		t.Errorf("alice: %s", a.Raw)
 	}
 	wantError(t, c.refresh(bob.RefreshToken, graphScope), 400, "invalid_grant", 50173)
-	if resp, _ := c.get("/v1.0/me", alice.AccessToken); resp.StatusCode != 200 {
+	if resp, _ := c.get("/v1.0/me", alice.AccessToken); resp.StatusCode != http.StatusOK {
 		t.Errorf("Graph, alice: %d", resp.StatusCode)
 	}
-	if resp, _ := c.get("/v1.0/me", bob.AccessToken); resp.StatusCode != 401 {
+	if resp, _ := c.get("/v1.0/me", bob.AccessToken); resp.StatusCode != http.StatusUnauthorized {
 		t.Errorf("Graph, bob: %d", resp.StatusCode)
 	}
 	if got := c.s.Faults(); len(got) != 2 || got[0].Hits != 1 || got[0].ID != id {
@@ -295,4 +295,38 @@ func TestTransportKeepsToTheSandbox(t *testing.T) {
 	if _, err := c.post("token", refreshForm("x", graphScope)); !errors.Is(err, errClosed) {
 		t.Errorf("a closed sandbox: %v", err)
 	}
+}
+
+// TestFaultsSpeakTheEndpointsLanguage: the same outage at Graph, EWS and the
+// pages has their form.
+func TestFaultsSpeakTheEndpointsLanguage(t *testing.T) {
+	c := inMemory(t, Config{})
+	a := c.signIn("alice@contoso.example", graphScope)
+	for e, want := range map[Endpoint]string{
+		EndpointGraph: `{"error":{"code":"serviceNotAvailable"`, EndpointEWS: "A transient error", EndpointDevicePage: "<!DOCTYPE html>",
+		EndpointAuthorize: "<!DOCTYPE html>", EndpointDiscovery: `{"error":"temporarily_unavailable"`,
+	} {
+		c.fault(Fault{Scenario: "unavailable_retry", Endpoint: e, Count: 1})
+		resp, err := c.strike(t.Context(), e, a)
+		if err != nil {
+			t.Fatal(err)
+		}
+		body, _ := io.ReadAll(resp.Body)
+		_ = resp.Body.Close()
+		if resp.StatusCode != http.StatusServiceUnavailable || resp.Header.Get("Retry-After") != "30" || !strings.HasPrefix(string(body), want) {
+			t.Errorf("%s: %d %.80s", e, resp.StatusCode, body)
+		}
+	}
+	for status, want := range map[int]string{429: "TooManyRequests", 500: "generalException", 403: "Authorization_RequestDenied", 401: "InvalidAuthenticationToken", 400: "BadRequest"} {
+		if got := graphCode(status); got != want {
+			t.Errorf("%d: %s, want %s", status, got, want)
+		}
+	}
+}
+
+// TestSpoiltAnswersLeaveErrorsAlone: there is no field to take out of an error.
+func TestSpoiltAnswersLeaveErrorsAlone(t *testing.T) {
+	c := inMemory(t, Config{})
+	c.fault(Fault{Scenario: "no_refresh_token"})
+	wantError(t, c.refresh("1.unknown", graphScope), 400, "invalid_grant", 70000)
 }

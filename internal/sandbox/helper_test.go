@@ -1,7 +1,6 @@
 package sandbox
 
 import (
-	"context"
 	"encoding/base64"
 	"encoding/json"
 	"io"
@@ -9,7 +8,6 @@ import (
 	"net/url"
 	"strings"
 	"testing"
-	"time"
 )
 
 const (
@@ -187,12 +185,4 @@ func claimsOf(t *testing.T, jwt string) map[string]any {
 		t.Fatal(err)
 	}
 	return m
-}
-
-// within is a context that ends after d.
-func within(t *testing.T, d time.Duration) context.Context {
-	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), d)
-	t.Cleanup(cancel)
-	return ctx
 }

@@ -60,7 +60,7 @@ func (s *Sandbox) serve(ctx context.Context, l net.Listener, cert tls.Certificat
 	go func() {
 		defer close(served)
 		if err := srv.ServeTLS(l, "", ""); !errors.Is(err, http.ErrServerClosed) {
-			s.log.Error("the sandbox's server ended", slog.Any("error", err))
+			s.log.ErrorContext(ctx, "the sandbox's server ended", slog.Any("error", err))
 		}
 	}()
 	s.stopped = make(chan struct{})

@@ -48,9 +48,9 @@ func guid(b [16]byte, version byte) string {
 	return fmt.Sprintf("%x-%x-%x-%x-%x", b[:4], b[4:6], b[6:8], b[8:10], b[10:])
 }
 
-// between is a random duration of whole seconds in [lo, hi]. It is no secret.
+// between is a random duration of whole seconds in [lo, hi].
 func between(lo, hi time.Duration) time.Duration {
-	return lo + mathrand.N((hi-lo)/time.Second+1)*time.Second
+	return (lo + mathrand.N(hi-lo+time.Second)).Truncate(time.Second) //nolint:gosec // a lifetime is no secret
 }
 
 // sizeOr is the wanted size, or a random one in [lo, hi].
@@ -58,7 +58,7 @@ func sizeOr(want, lo, hi int) int {
 	if want > 0 {
 		return want
 	}
-	return lo + mathrand.N(hi-lo+1)
+	return lo + mathrand.N(hi-lo+1) //nolint:gosec // a length is no secret
 }
 
 // newUserCode is what the person types.

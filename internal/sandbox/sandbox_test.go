@@ -7,6 +7,7 @@ import (
 	"encoding/pem"
 	"net"
 	"net/http"
+	"net/http/httptrace"
 	"strings"
 	"testing"
 	"time"
@@ -51,18 +52,17 @@ func TestEndsWithContextAndLeavesNothing(t *testing.T) {
 	if _, err := s.Fault(Fault{Scenario: "hang", Endpoint: EndpointDiscovery}); err != nil {
 		t.Fatal(err)
 	}
-	failed := make(chan error, 1)
+	failed, sent := make(chan error, 1), make(chan struct{})
+	trace := &httptrace.ClientTrace{WroteRequest: func(httptrace.WroteRequestInfo) { close(sent) }}
 	go func() {
-		req, _ := http.NewRequestWithContext(context.Background(), http.MethodGet, s.URL()+"/"+tenantID+"/v2.0/.well-known/openid-configuration", nil)
+		req, _ := http.NewRequestWithContext(httptrace.WithClientTrace(context.Background(), trace), http.MethodGet, s.URL()+"/"+tenantID+"/v2.0/.well-known/openid-configuration", nil)
 		resp, err := hc.Do(req)
 		if err == nil {
 			_ = resp.Body.Close()
 		}
 		failed <- err
 	}()
-	for s.Stats().Requests[EndpointDiscovery] == 0 { // until the request hangs
-		time.Sleep(time.Millisecond)
-	}
+	<-sent
 	cancel()
 	if err := <-failed; err == nil {
 		t.Error("a request that hangs outlived the sandbox")

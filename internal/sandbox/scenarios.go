@@ -91,8 +91,10 @@ var scenarios = []scenario{
 	answerError("declined", at(EndpointTokenPoll), "the person declined", errDeclined),
 	answerError("expired", at(EndpointTokenPoll), "the code was not used in time", errCodeExpired),
 	answerError("bad_code", at(EndpointTokenPoll), "the device code is unknown", errBadCode),
-	{Scenario: Scenario{"blocked_page", at(EndpointDevicePage, EndpointAuthorize), "Conditional Access blocks the person on the page (53003); the program sees only 'pending'"}, only: true,
-		act: func(s *Sandbox, c call) { s.showError(c.w, c.r, http.StatusForbidden, errBlocked) }},
+	{
+		Scenario: Scenario{"blocked_page", at(EndpointDevicePage, EndpointAuthorize), "Conditional Access blocks the person on the page (53003); the program sees only 'pending'"}, only: true,
+		act: func(s *Sandbox, c call) { s.showError(c.w, c.r, http.StatusForbidden, errBlocked) },
+	},
 	{Scenario: Scenario{"access_denied", at(EndpointAuthorize), "the person cancels in the browser"}, only: true, act: denyAuthorize},
 
 	// Redemption: what a person must solve.
@@ -165,8 +167,10 @@ var scenarios = []scenario{
 
 	// Graph and EWS.
 	{Scenario: Scenario{"cae", at(EndpointGraph, EndpointEWS), "401 insufficient_claims until a token is redeemed with the claims of the challenge"}, only: true, strikes: unsatisfied, act: challenge},
-	{Scenario: Scenario{"token_rejected", at(EndpointGraph, EndpointEWS), "401 invalid_token without claims"}, only: true,
-		act: func(s *Sandbox, c call) { s.rejectBearer(c.w, c.endpoint) }},
+	{
+		Scenario: Scenario{"token_rejected", at(EndpointGraph, EndpointEWS), "401 invalid_token without claims"}, only: true,
+		act: func(s *Sandbox, c call) { s.rejectBearer(c.w, c.endpoint) },
+	},
 	{Scenario: Scenario{"ews_blocked", at(EndpointEWS), "403 with X-EWS-Policy-Reason: the tenant does not allow the application to use EWS"}, only: true, act: blockEWS},
 }
 

@@ -43,7 +43,7 @@ type scopeRequest struct {
 func parseScopes(scope string) (scopeRequest, *oauthError) {
 	q := scopeRequest{raw: scope}
 	all := false
-	for _, sc := range strings.Fields(scope) {
+	for sc := range strings.FieldsSeq(scope) {
 		switch strings.ToLower(sc) {
 		case "openid":
 			q.openID = true
@@ -58,13 +58,13 @@ func parseScopes(scope string) (scopeRequest, *oauthError) {
 		}
 		audience := strings.ToLower(strings.TrimRight(token.Audience(sc), "/"))
 		if q.audience != "" && audience != q.audience {
-			return q, fail(errTwoResources)
+			return q, new(errTwoResources)
 		}
 		q.audience = audience
 		q.asked = append(q.asked, sc)
 		name := sc[strings.LastIndexByte(sc, '/')+1:]
 		if name == "" {
-			return q, fail(errBadScope)
+			return q, new(errBadScope)
 		}
 		if strings.EqualFold(name, ".default") {
 			all = true
@@ -78,9 +78,9 @@ func parseScopes(scope string) (scopeRequest, *oauthError) {
 	consented, ok := granted[q.audience]
 	switch {
 	case !ok:
-		return q, fail(errNoResource)
+		return q, new(errNoResource)
 	case all && len(q.permissions) > 0:
-		return q, fail(errBadScope)
+		return q, new(errBadScope)
 	case all:
 		q.permissions = consented
 		for _, p := range consented {

@@ -103,16 +103,16 @@ func checkTenant(tenant string) *oauthError {
 	case tenantID, tenantDomain:
 		return nil
 	case "common", "organizations", "consumers":
-		return fail(errSingleTenant)
+		return new(errSingleTenant)
 	}
-	return fail(errNoTenant)
+	return new(errNoTenant)
 }
 
 // run counts a request, delays it, and serves the next fault for it, else next.
 func (s *Sandbox) run(e Endpoint, w http.ResponseWriter, r *http.Request, next http.HandlerFunc) {
 	defer s.stats.begin(e)()
 	if !pause(r.Context(), s.cfg.Latency) {
-		panic(http.ErrAbortHandler) // the caller is gone
+		abort() // the caller is gone
 	}
 	f := s.nextFault(e, r)
 	if f == nil {
@@ -176,9 +176,10 @@ func (s *Sandbox) observe(next http.Handler) http.Handler {
 		}
 		r.Body = http.MaxBytesReader(w, r.Body, limit)
 		sw, began := &statusWriter{ResponseWriter: w}, time.Now()
+		ctx := r.Context()
 		defer func() {
 			// A path of the sandbox's own holds no secret; a query may.
-			s.log.DebugContext(r.Context(), "request", slog.String("method", r.Method), slog.String("path", r.URL.Path),
+			s.log.DebugContext(ctx, "request", slog.String("method", r.Method), slog.String("path", r.URL.Path),
 				slog.Int("status", sw.status), slog.Duration("took", time.Since(began)))
 		}()
 		next.ServeHTTP(sw, r)
@@ -206,6 +207,7 @@ type statusWriter struct {
 	status int
 }
 
+// WriteHeader keeps the first status.
 func (w *statusWriter) WriteHeader(status int) {
 	if w.status == 0 {
 		w.status = status

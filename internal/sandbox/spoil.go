@@ -35,11 +35,17 @@ func redirect(c call, status int) {
 	c.w.WriteHeader(status)
 }
 
+// abort ends a request without an answer, or in the middle of one: net/http and
+// memoryTransport both close the connection on this value.
+func abort() {
+	panic(http.ErrAbortHandler) //nolint:forbidigo // net/http knows no other way to break an answer off
+}
+
 // reset resets the connection, or, where there is none, breaks the request off.
 func reset(w http.ResponseWriter) {
 	conn, _, err := http.NewResponseController(w).Hijack()
 	if err != nil {
-		panic(http.ErrAbortHandler)
+		abort()
 	}
 	if t, ok := conn.(*tls.Conn); ok {
 		if tcp, ok := t.NetConn().(*net.TCPConn); ok {
@@ -53,13 +59,13 @@ func reset(w http.ResponseWriter) {
 // hang waits until the caller gives up or the sandbox ends, and never answers.
 func hang(_ *Sandbox, c call) {
 	<-c.r.Context().Done()
-	panic(http.ErrAbortHandler)
+	abort()
 }
 
 // slow serves the request after a while.
 func slow(_ *Sandbox, c call) {
 	if !pause(c.r.Context(), 5*time.Second) {
-		panic(http.ErrAbortHandler) // the caller is gone
+		abort() // the caller is gone
 	}
 	c.next(c.w, c.r)
 }
@@ -102,7 +108,7 @@ func cut(_ *Sandbox, c call) {
 	c.w.WriteHeader(m.statusCode())
 	_, _ = c.w.Write(m.body.Bytes()[:m.body.Len()/2])
 	_ = http.NewResponseController(c.w).Flush() // memoryWriter has nothing to flush
-	panic(http.ErrAbortHandler)
+	abort()
 }
 
 func lose(_ *Sandbox, c call) {

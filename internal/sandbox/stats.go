@@ -19,7 +19,7 @@ type Stats struct {
 // Poll is one device code poll.
 type Poll struct {
 	On      time.Time     `json:"on"`
-	Gap     time.Duration `json:"gap"`     // since the poll before of the same code; zero for its first
+	Gap     time.Duration `json:"gap_ns"`  // since the poll before of the same code; zero for its first
 	Outcome string        `json:"outcome"` // "token", an OAuth error, or "fault"
 }
 

@@ -63,9 +63,9 @@ func (s *Sandbox) serveToken(w http.ResponseWriter, r *http.Request) {
 	case grantRefresh:
 		is, bad = s.redeemRefresh(r)
 	case "":
-		bad = fail(missing("grant_type"))
+		bad = new(missing("grant_type"))
 	default:
-		bad = fail(errGrantType)
+		bad = new(errGrantType)
 	}
 	if bad != nil {
 		s.refuse(w, *bad)
@@ -118,7 +118,7 @@ func (s *Sandbox) lifetime(is issue) (lifetime, refreshIn time.Duration) {
 func (s *Sandbox) redeemDevice(r *http.Request) (issue, *oauthError) {
 	code := r.PostForm.Get("device_code")
 	if code == "" {
-		return issue{}, fail(missing("device_code"))
+		return issue{}, new(missing("device_code"))
 	}
 	is, bad := s.tryDevice(r, code)
 	outcome := "token"
@@ -141,7 +141,7 @@ func (s *Sandbox) tryDevice(r *http.Request, code string) (issue, *oauthError) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if d.state != deviceApproved { // another poll was faster
-		return issue{}, fail(errUsedCode)
+		return issue{}, new(errUsedCode)
 	}
 	d.state = deviceRedeemed
 	s.signIn(&is, d.user)
@@ -162,13 +162,13 @@ func (s *Sandbox) signIn(is *issue, u *account) {
 func (s *Sandbox) redeemRefresh(r *http.Request) (issue, *oauthError) {
 	text := r.PostForm.Get("refresh_token")
 	if text == "" {
-		return issue{}, fail(missing("refresh_token"))
+		return issue{}, new(missing("refresh_token"))
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	t, ok := s.state.tokens[sha256.Sum256([]byte(text))]
 	if !ok {
-		return issue{}, fail(errBadRefresh)
+		return issue{}, new(errBadRefresh)
 	}
 	is, bad := newIssue(cmp.Or(r.PostForm.Get("scope"), t.family.scope), r.PostForm.Get("claims"))
 	if bad != nil {
@@ -190,20 +190,20 @@ func (s *Sandbox) judge(t *refreshToken) *oauthError {
 	f, now := t.family, s.now()
 	if t.used && s.cfg.RevokeUsed {
 		f.dead = f.dead || !s.cfg.KeepFamily
-		return fail(errRevoked)
+		return new(errRevoked)
 	}
 	switch {
 	case f.user.disabled:
-		return fail(errDisabled)
+		return new(errDisabled)
 	case f.dead || f.generation != f.user.generation:
-		return fail(errRevoked)
+		return new(errRevoked)
 	case s.state.frequency > 0 && now.Sub(f.signedIn) >= s.state.frequency:
 		e := errFrequency
 		e.text += " The token was issued on " + f.signedIn.UTC().Format(time.RFC3339Nano) +
 			" and the maximum allowed lifetime for this request is " + strconv.Itoa(seconds(s.state.frequency)) + "."
 		return &e
 	case now.Sub(t.issued) > inactivity:
-		return fail(errIdle)
+		return new(errIdle)
 	}
 	return nil
 }
@@ -216,7 +216,7 @@ func newIssue(scope, claims string) (issue, *oauthError) {
 	}
 	var c claimsRequest
 	if claims != "" && json.Unmarshal([]byte(claims), &c) != nil {
-		return issue{}, fail(errBadClaims)
+		return issue{}, new(errBadClaims)
 	}
 	return issue{scopes: scopes, claims: c}, nil
 }

@@ -247,7 +247,7 @@ func TestClockMoves(t *testing.T) {
 	c := inMemory(t, Config{AccessTokenLifetime: time.Hour})
 	a := c.signIn("alice@contoso.example", graphScope)
 	c.s.SetClock(2 * time.Hour)
-	if resp, _ := c.get("/v1.0/me", a.AccessToken); resp.StatusCode != 401 {
+	if resp, _ := c.get("/v1.0/me", a.AccessToken); resp.StatusCode != http.StatusUnauthorized {
 		t.Errorf("two hours later: %d", resp.StatusCode)
 	}
 	b := c.refresh(a.RefreshToken, graphScope)
@@ -285,7 +285,7 @@ func TestTokenEndpointRefuses(t *testing.T) {
 			t.Errorf("%s: %v %s", path, err, body)
 		}
 	}
-	if resp, _, err := c.do(c.request(http.MethodGet, "/"+tenantID+"/oauth2/v2.0/token", "")); err != nil || resp.StatusCode != 405 {
+	if resp, _, err := c.do(c.request(http.MethodGet, "/"+tenantID+"/oauth2/v2.0/token", "")); err != nil || resp.StatusCode != http.StatusMethodNotAllowed {
 		t.Errorf("GET: %v", resp.StatusCode)
 	}
 }
@@ -340,10 +340,10 @@ func TestCanary(t *testing.T) {
 	if claimsOf(t, a.AccessToken)["canary"] != CanaryMarker || claimsOf(t, a.IDToken)["canary"] != CanaryMarker {
 		t.Error("the claims lack the marker")
 	}
-	if resp, body := c.get("/v1.0/me", a.AccessToken); resp.StatusCode != 200 {
+	if resp, body := c.get("/v1.0/me", a.AccessToken); resp.StatusCode != http.StatusOK {
 		t.Errorf("Graph does not accept a canary token: %s", body)
 	}
-	if resp, _ := c.get("/v1.0/me", strings.TrimSuffix(a.AccessToken, "Y")); resp.StatusCode != 401 {
+	if resp, _ := c.get("/v1.0/me", strings.TrimSuffix(a.AccessToken, "Y")); resp.StatusCode != http.StatusUnauthorized {
 		t.Error("Graph accepts a token whose end is missing")
 	}
 	if strings.Contains(log.String(), CanaryMarker) || !strings.Contains(log.String(), "request") {
