@@ -64,7 +64,7 @@ func (s *Server) enter(next echo.HandlerFunc) echo.HandlerFunc {
 		}
 		rt, known := s.routes[pattern][r.Method]
 		if known {
-			s.setRoute(r.Context(), pattern)
+			s.setRoute(r.Context(), r.Method+" "+pattern)
 		}
 		if rt.right != anybody {
 			id, err := s.authenticate(r)

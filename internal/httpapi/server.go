@@ -80,8 +80,8 @@ type Config struct {
 	GateRefused func(reason string)
 	// Wrap puts telemetry round every request that the gate let pass; may be nil.
 	Wrap func(http.Handler) http.Handler
-	// SetRoute tells telemetry the route's pattern, such as /v1/signins/{id}; may
-	// be nil.
+	// SetRoute tells telemetry the route as method and pattern, such as
+	// "GET /v1/signins/{id}"; may be nil.
 	SetRoute func(ctx context.Context, pattern string)
 }
 

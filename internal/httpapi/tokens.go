@@ -16,7 +16,7 @@ import (
 // serveToken is GET /v1/token, the hot path: no reflection, no router, no
 // middleware, and an answer whose bytes are ready (cache.Entry).
 func (s *Server) serveToken(w http.ResponseWriter, r *http.Request) {
-	s.setRoute(r.Context(), tokenPath)
+	s.setRoute(r.Context(), "GET "+tokenPath)
 	id, err := s.authenticate(r)
 	if err == nil {
 		err = s.getToken(w, r, id)

@@ -225,7 +225,7 @@ func TestTelemetrySeams(t *testing.T) {
 	for _, p := range []string{graph, "/v1/signins/x", "/v1/nosuch", "/livez"} {
 		s.do(call{path: p, key: s.admin})
 	}
-	if got := strings.Join(routes, " "); got != "/v1/token /v1/signins/{id} /livez" || wrapped != 4 {
+	if got := strings.Join(routes, " "); got != "GET /v1/token GET /v1/signins/{id} GET /livez" || wrapped != 4 {
 		t.Errorf("routes %s, %d wrapped", got, wrapped)
 	}
 }
