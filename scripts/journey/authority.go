@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"time"
 
 	"github.com/m365-token-broker/broker/internal/sandbox"
 )
@@ -37,8 +38,13 @@ func startAuthority(ctx context.Context, o options, dir string) (*authority, err
 
 // startSandbox starts the project's own stand-in, which approves by itself.
 func startSandbox(ctx context.Context, dir string) (*authority, error) {
-	s, err := sandbox.Start(ctx, sandbox.Config{AutoApprove: true, Users: []string{"ops@contoso.example"}})
+	const user = "ops@contoso.example"
+	s, err := sandbox.Start(ctx, sandbox.Config{Users: []string{user}, Interval: time.Second})
 	if err != nil {
+		return nil, err
+	}
+	if err := s.ApproveAll(user); err != nil {
+		_ = s.Close()
 		return nil, err
 	}
 	a := &authority{
@@ -46,7 +52,7 @@ func startSandbox(ctx context.Context, dir string) (*authority, error) {
 		caFile:   filepath.Join(dir, "ca.pem"),
 		tenant:   s.TenantID(),
 		clientID: s.ClientID(),
-		user:     "ops@contoso.example",
+		user:     user,
 		approve:  func(context.Context, string, string) error { return nil },
 		signIns:  func() int { return s.Stats().SignIns },
 		close:    func() { _ = s.Close() },
@@ -67,7 +73,12 @@ func startProvider(ctx context.Context, node, dir string) (*authority, error) {
 		return nil, err
 	}
 	a.caFile = cert.caFile
-	cmd := exec.CommandContext(ctx, filepath.Join(node, "node_modules/.bin/node"), "provider.mjs",
+	// Old versions of npm make no link in .bin.
+	runtime, err := filepath.Glob(filepath.Join(node, "node_modules/node-linux-*/bin/node"))
+	if err != nil || len(runtime) != 1 {
+		return nil, fmt.Errorf("there is not one Node.js in %s but %d", node, len(runtime))
+	}
+	cmd := exec.CommandContext(ctx, runtime[0], "provider.mjs",
 		"--cert", cert.certFile, "--key", cert.keyFile, "--tenant", a.tenant, "--client", a.clientID)
 	cmd.Dir = node
 	log, err := os.Create(filepath.Join(dir, "provider.log"))

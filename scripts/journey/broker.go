@@ -31,8 +31,8 @@ type broker struct {
 }
 
 // newBroker writes the configuration.
-func newBroker(o options, a *authority, dir string) (*broker, error) {
-	listen, err := freeAddress()
+func newBroker(ctx context.Context, o options, a *authority, dir string) (*broker, error) {
+	listen, err := freeAddress(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -62,8 +62,8 @@ telemetry: {log_level: debug}
 }
 
 // freeAddress is a loopback address that nobody listens on.
-func freeAddress() (string, error) {
-	l, err := (&net.ListenConfig{}).Listen(context.Background(), "tcp", "127.0.0.1:0")
+func freeAddress(ctx context.Context) (string, error) {
+	l, err := (&net.ListenConfig{}).Listen(ctx, "tcp", "127.0.0.1:0")
 	if err != nil {
 		return "", err
 	}
@@ -117,7 +117,7 @@ func (b *broker) serve(ctx context.Context) error {
 func (b *broker) kill() {
 	if b.serving != nil {
 		_ = b.serving.Process.Kill()
-		<-b.done
+		_ = <-b.done
 		b.serving = nil
 	}
 }

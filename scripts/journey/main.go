@@ -79,7 +79,7 @@ func run(ctx context.Context, args []string) error {
 	}
 	defer auth.close()
 
-	b, err := newBroker(o, auth, dir)
+	b, err := newBroker(ctx, o, auth, dir)
 	if err != nil {
 		return err
 	}

@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 )
@@ -117,10 +118,8 @@ func (j *journey) newToken(ctx context.Context) error {
 }
 
 func (j *journey) fresh(t string) error {
-	for _, old := range j.tokens {
-		if old == t {
-			return errors.New("got an old token")
-		}
+	if slices.Contains(j.tokens, t) {
+		return errors.New("got an old token")
 	}
 	j.tokens = append(j.tokens, t)
 	return nil
