@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"unicode/utf8"
 )
 
 func read(t *testing.T, name string) string {
@@ -82,7 +83,7 @@ var leftovers = regexp.MustCompile(`\b(TO` + `DO|FIX` + `ME)\b|(^|[^\w.-])/(ro` 
 
 func TestNoLeftovers(t *testing.T) {
 	err := walk(func(name string, text []byte) error {
-		if slices.Contains([]string{"go.sum", "package-lock.json", "LICENSE"}, path.Base(name)) {
+		if path.Base(name) == "go.sum" || !utf8.Valid(text) {
 			return nil
 		}
 		n := 0
