@@ -95,13 +95,13 @@ func TestWhoMayWhat(t *testing.T) {
 					open := op.Security != nil && len(*op.Security) == 0
 					switch {
 					case open:
-						if res.StatusCode != 200 {
+						if res.StatusCode != http.StatusOK {
 							t.Errorf("status %d for an open route", res.StatusCode)
 						}
 					case caller == "nobody", caller == "wrong":
 						s.problem(res, 401, token.KindUnauthenticated)
 					case caller == "admin", pattern == tokenPath, caller == "scraper" && pattern == "/metrics":
-						if res.StatusCode == 401 || res.StatusCode == 403 {
+						if res.StatusCode == http.StatusUnauthorized || res.StatusCode == http.StatusForbidden {
 							t.Errorf("status %d: %s", res.StatusCode, read(t, res))
 						}
 					default:
@@ -159,7 +159,7 @@ func TestRateOfAConsumer(t *testing.T) {
 		t.Fatal(err)
 	}
 	c := call{path: "/v1/token?resource=graph", key: key.Reveal()}
-	if res := s.do(c); res.StatusCode != 200 {
+	if res := s.do(c); res.StatusCode != http.StatusOK {
 		t.Fatalf("status %d", res.StatusCode)
 	}
 	res := s.do(c)

@@ -116,8 +116,10 @@ func TestTheGateComesBeforeTelemetryAndKeys(t *testing.T) {
 
 func TestALargeBodyWithoutALength(t *testing.T) {
 	s := newStack(t)
-	res := s.do(call{method: "POST", path: "/v1/token", key: s.crm, body: `{"resource":"graph","claims":"` + strings.Repeat("A", maxBody) + `"}`,
-		change: func(r *http.Request) { r.ContentLength = -1 }})
+	res := s.do(call{
+		method: "POST", path: "/v1/token", key: s.crm, body: `{"resource":"graph","claims":"` + strings.Repeat("A", maxBody) + `"}`,
+		change: func(r *http.Request) { r.ContentLength = -1 },
+	})
 	s.problem(res, http.StatusRequestEntityTooLarge, token.KindInvalidRequest)
 }
 

@@ -7,6 +7,7 @@ import (
 	"flag"
 	"io"
 	"log/slog"
+	"maps"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -74,9 +75,9 @@ func newStack(t testing.TB, change ...func(*Config)) *stack {
 	}
 	cfg := Config{
 		Listen: []string{testHost}, Tokens: s.tokens, Accounts: s.accounts, SignIns: s.signIns, Consumers: reg,
-		Status:      func(context.Context) Status { return s.status },
-		Ready:       func(context.Context) []Check { return s.checks },
-		Log:         slog.New(slog.NewTextHandler(s.log, &slog.HandlerOptions{Level: slog.LevelDebug})),
+		Status: func(context.Context) Status { return s.status },
+		Ready:  func(context.Context) []Check { return s.checks },
+		Log:    slog.New(slog.NewTextHandler(s.log, &slog.HandlerOptions{Level: slog.LevelDebug})),
 		Metrics: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 			w.Header().Set("Content-Type", "text/plain; version=0.0.4")
 			_, _ = io.WriteString(w, "up 1\n")
@@ -124,9 +125,7 @@ func (s *stack) do(c call) *http.Response {
 	if c.body != "" {
 		r.Header.Set("Content-Type", "application/json")
 	}
-	for k, v := range c.header {
-		r.Header[k] = v
-	}
+	maps.Copy(r.Header, c.header)
 	if c.change != nil {
 		c.change(r)
 	}

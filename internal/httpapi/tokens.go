@@ -91,6 +91,9 @@ func matches(header []string, etag string) bool {
 	return false
 }
 
+// typeJSON is shared by all answers, like noStore.
+var typeJSON = []string{echo.MIMEApplicationJSON}
+
 // writeToken sends a token's ready-made bytes.
 func (s *Server) writeToken(w http.ResponseWriter, a cache.Answer) {
 	buf, ok := s.bodies.Get().(*[]byte)
@@ -98,10 +101,10 @@ func (s *Server) writeToken(w http.ResponseWriter, a cache.Answer) {
 		buf = new([]byte)
 	}
 	*buf = a.Entry.AppendJSON((*buf)[:0], time.Now(), a.FromCache)
-	h := w.Header()
-	h.Set("ETag", a.Entry.ETag())
-	h.Set("Content-Type", echo.MIMEApplicationJSON)
-	h.Set("Content-Length", strconv.Itoa(len(*buf)))
+	h := w.Header() // set without Set, whose canonical names cost time
+	h["Etag"] = []string{a.Entry.ETag()}
+	h["Content-Type"] = typeJSON
+	h["Content-Length"] = []string{strconv.Itoa(len(*buf))}
 	_, _ = w.Write(*buf) // a caller that has gone needs no answer
 	clear(*buf)          // no token stays behind in the pool
 	s.bodies.Put(buf)

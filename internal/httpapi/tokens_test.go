@@ -189,8 +189,10 @@ func TestPostToken(t *testing.T) {
 		want       token.Request
 	}{
 		{"least", `{"resource":"graph"}`, token.Request{Key: token.Key{Resource: "graph"}}},
-		{"all", `{"resource":"graph","account":"ops","min_validity":60,"force_refresh":true}`,
-			token.Request{Key: token.Key{Account: "ops", Resource: "graph"}, MinValidity: time.Minute, Force: true}},
+		{
+			"all", `{"resource":"graph","account":"ops","min_validity":60,"force_refresh":true}`,
+			token.Request{Key: token.Key{Account: "ops", Resource: "graph"}, MinValidity: time.Minute, Force: true},
+		},
 		{"claims as text", `{"resource":"graph","claims":` + string(quoted) + `}`, token.Request{Key: token.Key{Resource: "graph"}, Claims: claims}},
 		{"claims as object", `{"resource":"graph","claims": ` + strings.ReplaceAll(claims, ":", " : ") + `}`, token.Request{Key: token.Key{Resource: "graph"}, Claims: claims}},
 		{"claims as base64", `{"resource":"graph","claims":"` + base64.StdEncoding.EncodeToString([]byte(claims)) + `"}`, token.Request{Key: token.Key{Resource: "graph"}, Claims: claims}},

@@ -84,7 +84,7 @@ func TestAccounts(t *testing.T) {
 		}
 		s.problem(s.do(call{path: "/v1/accounts/nobody", key: s.admin}), 404, token.KindUnknownAccount)
 		s.problem(s.do(call{method: "DELETE", path: "/v1/accounts/nobody", key: s.admin}), 404, token.KindUnknownAccount)
-		if res := s.do(call{method: "DELETE", path: "/v1/accounts/ops", key: s.admin}); res.StatusCode != 204 || len(s.accounts.out) != 1 {
+		if res := s.do(call{method: "DELETE", path: "/v1/accounts/ops", key: s.admin}); res.StatusCode != http.StatusNoContent || len(s.accounts.out) != 1 {
 			t.Errorf("status %d, signed out %v", res.StatusCode, s.accounts.out)
 		}
 	})
@@ -118,7 +118,7 @@ func TestConsumers(t *testing.T) {
 		time.Sleep(30 * time.Second)
 		s.problem(s.do(call{path: graph, key: leased.Key}), 401, token.KindUnauthenticated)
 		golden(t, "consumers", s.do(call{path: "/v1/consumers", key: s.admin}))
-		if res := s.do(call{method: "DELETE", path: "/v1/consumers/crm", key: s.admin}); res.StatusCode != 204 {
+		if res := s.do(call{method: "DELETE", path: "/v1/consumers/crm", key: s.admin}); res.StatusCode != http.StatusNoContent {
 			t.Errorf("status %d", res.StatusCode)
 		}
 		golden(t, "consumers-none", s.do(call{path: "/v1/consumers", key: s.admin}))
