@@ -78,10 +78,10 @@ func (c *Client) Warm(ctx context.Context, app token.App) error {
 
 // ResolveTenant gives app with its tenant as a GUID. A tenant that is one
 // already is not looked up; one for which the authority knows no GUID keeps its
-// name.
+// name. With an error app comes back as it was.
 func (c *Client) ResolveTenant(ctx context.Context, app token.App) (token.App, error) {
 	if err := c.checkApp(stepDiscovery.op(), app); err != nil {
-		return token.App{}, err
+		return app, err
 	}
 	if isGUID(app.Tenant) {
 		app.Tenant = strings.ToLower(app.Tenant)
@@ -89,7 +89,7 @@ func (c *Client) ResolveTenant(ctx context.Context, app token.App) (token.App, e
 	}
 	s, err := c.open(ctx, app)
 	if err != nil {
-		return token.App{}, err
+		return app, err
 	}
 	if guid, ok := tenantOf(s.ends.issuer); ok {
 		app.Tenant = guid

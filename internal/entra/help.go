@@ -114,7 +114,8 @@ func sentence(kind token.Kind, r record, host string) string {
 	if r.status == http.StatusProxyAuthRequired {
 		return helpProxyAuth
 	}
-	if text, ok := codeHelp(helpfulCode(r.oauth.aadsts)); ok && kind != token.KindInvalid {
+	code := helpfulCode(r.oauth.aadsts)
+	if text, ok := codeHelp(code); ok && kind != token.KindInvalid && (kind != token.KindThrottled || code == codeLoop) {
 		return text
 	}
 	if text, ok := subErrorHelp(r.oauth.subError); ok {
