@@ -554,7 +554,7 @@ type SignInPath = string
 
 // GetSignInParams defines parameters for GetSignIn.
 type GetSignInParams struct {
-	// Wait How many seconds to wait for a change.
+	// Wait How many seconds to wait for the end.
 	Wait WaitSeconds `form:"wait,omitempty" json:"wait,omitempty,omitzero"`
 }
 

@@ -53,8 +53,8 @@ type SignIns interface {
 	// (created is false then). Empty names mean any account and any resource.
 	Start(ctx context.Context, account string, flow token.Flow, resource string) (v signin.View, created bool, err error)
 	SignIn(id string) (signin.View, error)
-	// Wait gives the view once it is another than at the call, or final; it ends
-	// with ctx.
+	// Wait gives the view once the sign-in has ended; it ends with ctx, and may
+	// then give the view as it is.
 	Wait(ctx context.Context, id string) (signin.View, error)
 	Cancel(id string) (signin.View, error)
 }

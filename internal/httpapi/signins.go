@@ -27,7 +27,7 @@ func (s *Server) StartSignIn(c echo.Context) error {
 	return answer(c, http.StatusOK, signInOf(v))
 }
 
-// GetSignIn shows a sign-in; with wait, once it changes or the time is over.
+// GetSignIn shows a sign-in; with wait, once it has ended or the time is over.
 func (s *Server) GetSignIn(c echo.Context, id SignInPath, params GetSignInParams) error {
 	v, err := s.cfg.SignIns.SignIn(id)
 	if err == nil && params.Wait > 0 && !v.State.Final() {
