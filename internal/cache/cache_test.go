@@ -204,6 +204,9 @@ func TestFailuresAreRemembered(t *testing.T) {
 				if got := again.RetryAfter > 0; got != tt.retryable {
 					t.Errorf("RetryAfter = %v", again.RetryAfter)
 				}
+				if tt.retryable && (first.RetryAfter != tt.hold || again.RetryAfter != tt.hold-time.Second) {
+					t.Errorf("RetryAfter = %v, a second later %v, want %v", first.RetryAfter, again.RetryAfter, tt.hold)
+				}
 				ask(ews)
 				if held := a.count() == 1; held != tt.other {
 					t.Errorf("the other resource is held: %v, want %v", held, tt.other)

@@ -194,6 +194,10 @@ func (c *Cache) land(l *line, f *flight, tok token.Token, err error) {
 		f.err = token.AsError(err)
 		if current {
 			c.remember(l, f.slot, f.err, now)
+			// Who waited is told the same Retry-After as who asks next.
+			if e := firstError(f.slot.trouble.at(now), l.trouble.at(now)); e != nil {
+				f.err = e
+			}
 		}
 		return
 	}
