@@ -34,6 +34,8 @@ type wiring struct {
 	listen    net.Listener // nil: it lives inside a command and listens nowhere
 	quiet     bool         // log errors only: the command itself says what went wrong
 	keyInFile bool         // the file store keeps its key beside it, and nothing in the platform's store
+
+	upstream http.RoundTripper // the way to the authority; nil: the network
 }
 
 // parts is a broker put together.
@@ -78,7 +80,7 @@ func wire(ctx context.Context, loaded *config.Loaded, w wiring) (*parts, error) 
 		return nil, err
 	}
 	p.store, p.storeInfo = observedStore{next: store, tel: p.tel}, info
-	if p.entra, err = newEntra(cfg, p.tel); err != nil {
+	if p.entra, err = newEntra(cfg, w.upstream, p.tel); err != nil {
 		return nil, err
 	}
 	p.book, err = account.Open(ctx, account.Config{
@@ -131,10 +133,15 @@ func telemetryConfig(cfg config.Config, w wiring, adminKey token.Secret) telemet
 }
 
 // newEntra is the way to the authority that the settings allow.
-func newEntra(cfg config.Config, tel *telemetry.Telemetry) (*entra.Client, error) {
+func newEntra(cfg config.Config, upstream http.RoundTripper, tel *telemetry.Telemetry) (*entra.Client, error) {
 	ec := entra.Config{
 		Hosts: authorityHosts(cfg), Log: tel.Logger(),
-		Transport: func(next http.RoundTripper) http.RoundTripper { return tel.Transport(next) },
+		Transport: func(network http.RoundTripper) http.RoundTripper {
+			if upstream != nil {
+				network = upstream
+			}
+			return tel.Transport(network)
+		},
 	}
 	var err error
 	if ec.Roots, err = roots(cfg.CAFile); err != nil {
