@@ -53,7 +53,8 @@ type record struct {
 
 // kindOf is the classification: status, then error, then suberror, as
 // Microsoft asks for ("react to error, never to the description or the AADSTS
-// numbers"), with codeLoop as the one exception.
+// numbers"). There are two exceptions: codeLoop, and a tie where Entra sent no
+// suberror (blockedByAdmin).
 func kindOf(s step, r record) token.Kind {
 	switch {
 	case slices.Contains(r.oauth.aadsts, codeLoop) || r.status == http.StatusTooManyRequests:
@@ -81,7 +82,7 @@ func kindOfError(s step, e oauthError) token.Kind {
 	case "expired_token", "code_expired", "bad_verification_code":
 		return token.KindExpired
 	case "invalid_grant", "interaction_required", "login_required", "consent_required", "account_selection_required":
-		if needsAdmin(e.subError) {
+		if needsAdmin(e.subError) || (e.subError == "" && slices.ContainsFunc(e.aadsts, blockedByAdmin)) {
 			return token.KindPolicyBlocked
 		}
 		return token.KindSignInRequired
@@ -100,6 +101,18 @@ func kindOfError(s step, e oauthError) token.Kind {
 func needsAdmin(subError string) bool {
 	switch subError {
 	case "message_only", "additional_action", "protection_policy_required", "device_authentication_failed":
+		return true
+	}
+	return false
+}
+
+// blockedByAdmin is the tie-breaker for a grant that was refused without a
+// suberror: these numbers mean that a sign-in would be refused as well
+// (Conditional Access, a disabled account, a missing assignment or consent).
+func blockedByAdmin(code int) bool {
+	switch code {
+	case 50005, 50057, 50097, 50105, 53000, 53001, 53002, 53003, 53004, 53011, 530032, 530035,
+		90094, 90095, 500021, 500022, 500212, 500213:
 		return true
 	}
 	return false

@@ -63,6 +63,28 @@ func TestDeviceCode(t *testing.T) {
 	})
 }
 
+// TestDeviceGrantByItsOtherName is an authority that knows only MSAL's name.
+func TestDeviceGrantByItsOtherName(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		a := newAuthority(t)
+		a.tokens = []answer{oauth(400, "unsupported_grant_type"), pending(), ok(tokenDoc(nil))}
+		code, err := a.client().DeviceCode(t.Context(), testApp(), graph)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := code.Wait(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		var names []string
+		for _, r := range a.requests("/token") {
+			names = append(names, r.form.Get("grant_type"))
+		}
+		if want := []string{deviceGrant, msalDeviceGrant, msalDeviceGrant}; !slices.Equal(names, want) {
+			t.Errorf("grant types %q, want %q", names, want)
+		}
+	})
+}
+
 func TestDeviceCodePace(t *testing.T) {
 	const s = time.Second
 	reset := answer{err: &net.OpError{Op: "read", Err: syscall.ECONNRESET}}

@@ -41,8 +41,10 @@ func (c *Client) Redeem(ctx context.Context, grant token.Grant, scopes token.Sco
 		return r, out.failure(ctx)
 	}
 	if missing := notGranted(scopes, out.answer.scope); missing != "" {
-		return r, token.NewError(token.KindSignInRequired, stepRedeem.op(), fmt.Sprintf(
-			"The authority granted the resource without %s; sign in again and consent, or have an administrator grant consent.", missing))
+		return r, &token.Error{
+			Kind: token.KindSignInRequired, Op: stepRedeem.op(), SubError: "consent_required", // a matter of this resource, not of the account
+			Detail: fmt.Sprintf("The authority granted the resource without %s; sign in again and consent, or have an administrator grant consent.", missing),
+		}
 	}
 	r.Token = out.answer.token(scopes, time.Now())
 	return r, nil

@@ -162,6 +162,7 @@ func failures() map[string]failure {
 		"device auth":       {oauth(400, "invalid_grant", sub("device_authentication_failed")...), token.KindPolicyBlocked, 0, 0, "device"},
 		"access denied":     {oauth(403, "access_denied"), token.KindPolicyBlocked, 0, 0, "administrator"},
 		"unknown number":    {oauth(400, "invalid_grant", merge(sub("message_only"), aadsts(99999999))...), token.KindPolicyBlocked, 0, 99999999, "Conditional Access"},
+		"disabled, no sub":  {oauth(400, "invalid_grant", aadsts(50057)...), token.KindPolicyBlocked, 0, 50057, "disabled"},
 		"number is no kind": {oauth(400, "invalid_grant", merge(sub("bad_token"), aadsts(53003))...), token.KindSignInRequired, 0, 53003, "Conditional Access"},
 
 		"public client off":  {oauth(401, "invalid_client", aadsts(7000218)...), token.KindConfiguration, 0, 7000218, "Allow public client flows"},
@@ -279,8 +280,12 @@ func TestRedeemKeepsRotatedTokenOnError(t *testing.T) {
 			a := newAuthority(t)
 			a.tokens = []answer{ok(tokenDoc(tt.edit))}
 			r, err := a.client().Redeem(t.Context(), testGrant(), tt.scopes, "")
-			if e := problemOf(t, err); e.Kind != tt.kind {
+			e := problemOf(t, err)
+			if e.Kind != tt.kind {
 				t.Errorf("kind = %v", e.Kind)
+			}
+			if e.Kind == token.KindSignInRequired && e.AccountWide() {
+				t.Error("a scope that one resource lacks must not stop the others")
 			}
 			if !r.Rotated || r.RefreshToken.Reveal() != canary+"-refresh-2" {
 				t.Errorf("rotated = %v", r.Rotated)

@@ -43,9 +43,12 @@ var errWithheld = errors.New("entra: withheld")
 const withheld = "withheld"
 
 // deviceGrant is the grant type of RFC 8628 section 3.4, which Microsoft's
-// documentation names too. MSAL sends Entra's older short form, "device_code",
-// which no other provider knows.
-const deviceGrant = "urn:ietf:params:oauth:grant-type:device_code"
+// documentation names too. MSAL sends Entra's older short form, which few other
+// providers know; it is what we fall back to.
+const (
+	deviceGrant     = "urn:ietf:params:oauth:grant-type:device_code"
+	msalDeviceGrant = "device_code"
+)
 
 // seam is MSAL's HTTP client for one authority. It sends what MSAL built to
 // where our own discovery says, reads the answer, keeps it in the outcome, and
@@ -81,7 +84,7 @@ func (s *seam) Do(req *http.Request) (*http.Response, error) {
 	case "":
 		r.url = s.ends.device
 		return s.device(ctx, req, r, out)
-	case "device_code":
+	case msalDeviceGrant:
 		form.Set("grant_type", deviceGrant)
 		return s.poll(ctx, req, r, out)
 	case "authorization_code":
@@ -166,6 +169,8 @@ func (s *seam) poll(ctx context.Context, req *http.Request, r request, out *outc
 			out.pace.pending()
 		case problem.OAuthError == "slow_down":
 			out.pace.slowDown()
+		case refusesName(problem) && r.form.Get("grant_type") == deviceGrant:
+			r.form.Set("grant_type", msalDeviceGrant)
 		case passing(problem):
 			if out.pace.failed(problem) {
 				s.wire.log.WarnContext(ctx, "polling the device code failed; the same code goes on", slog.Any("problem", problem))
@@ -175,6 +180,12 @@ func (s *seam) poll(ctx context.Context, req *http.Request, r request, out *outc
 			return nil, errWithheld
 		}
 	}
+}
+
+// refusesName reports whether the authority may not know the grant by the name
+// it was given; MSAL's own name for it is then tried, once.
+func refusesName(e *token.Error) bool {
+	return e.OAuthError == "unsupported_grant_type" || e.OAuthError == "invalid_request"
 }
 
 // passing reports whether a poll that failed with e is worth repeating: nothing
