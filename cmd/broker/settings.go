@@ -116,21 +116,25 @@ func (d dropIns) Remove(ctx context.Context, name string) error {
 	return d.watcher.Current().RemoveConsumer(name)
 }
 
-// checkConsumer refuses a consumer whose resources or targets do not exist. An
-// account need not be signed in yet.
-func (p *parts) checkConsumer(s consumer.Spec) error {
+// resolveConsumer makes the account names of a new consumer canonical, and
+// refuses one whose resources or targets do not exist. An account need not be
+// signed in yet.
+func (p *parts) resolveConsumer(s consumer.Spec) (consumer.Spec, error) {
 	cfg := p.watcher.Current().Config
 	for _, r := range s.Resources {
 		if _, ok := cfg.Resources[r]; !ok {
-			return token.NewError(token.KindUnknownResource, "add consumer", fmt.Sprintf("There is no resource %q; `broker config check` lists those that are configured.", r))
+			return s, token.NewError(token.KindUnknownResource, "add consumer", fmt.Sprintf("There is no resource %q; `broker config check` lists those that are configured.", r))
 		}
 	}
 	for _, m := range s.MAPI {
 		if _, ok := cfg.MAPI[m]; !ok {
-			return token.NewError(token.KindInvalidRequest, "add consumer", fmt.Sprintf("There is no Outlook target %q in the configuration.", m))
+			return s, token.NewError(token.KindInvalidRequest, "add consumer", fmt.Sprintf("There is no Outlook target %q in the configuration.", m))
 		}
 	}
-	return nil
+	for i, a := range s.Accounts {
+		s.Accounts[i] = cfg.Canonical(a)
+	}
+	return s, nil
 }
 
 // apply puts changed settings in force. Those that need a restart are named in

@@ -104,7 +104,7 @@ func wire(ctx context.Context, loaded *config.Loaded, w wiring) (*parts, error) 
 	})
 	redeemer.Scopes = p.broker.Scopes
 	p.watcher = config.NewWatcher(config.WatchConfig{Loaded: loaded, Logger: p.log, Apply: p.apply})
-	p.consumers, err = consumer.New(consumer.Config{AdminKey: p.adminKey, Saver: dropIns{watcher: p.watcher, turn: make(chan struct{}, 1)}, Check: p.checkConsumer})
+	p.consumers, err = consumer.New(consumer.Config{AdminKey: p.adminKey, Saver: dropIns{watcher: p.watcher, turn: make(chan struct{}, 1)}, Resolve: p.resolveConsumer})
 	if err != nil {
 		return nil, err
 	}

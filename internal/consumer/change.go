@@ -22,7 +22,8 @@ func (r *Registry) Add(ctx context.Context, s Spec) (token.Secret, View, error) 
 	if err := s.validateNew(); err != nil {
 		return token.Secret{}, View{}, err
 	}
-	if err := r.check(s); err != nil {
+	s, err := r.resolve(s)
+	if err != nil {
 		return token.Secret{}, View{}, token.AsError(err)
 	}
 	if err := r.begin(s.Name, true); err != nil {

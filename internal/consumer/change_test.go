@@ -76,14 +76,33 @@ func TestAdd(t *testing.T) {
 	wantKind(t, err, token.KindConflict)
 }
 
+func TestAddMakesNamesCanonical(t *testing.T) {
+	r, _, _ := newRegistry(t, &fakeSaver{})
+	r.resolve = func(s Spec) (Spec, error) {
+		s.Accounts = []string{"ops"}
+		return s, nil
+	}
+	key, _, err := r.Add(t.Context(), Spec{Lease: time.Minute, Accounts: []string{"OPS@contoso.example"}, Resources: []string{"graph"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	id, err := r.Authenticate(key.Reveal())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := id.Allows(token.Key{Account: "ops", Resource: "graph"}); err != nil {
+		t.Error(err)
+	}
+}
+
 func TestAddRefuses(t *testing.T) {
 	saver := &fakeSaver{}
 	r, _, _ := newRegistry(t, saver)
-	r.check = func(s Spec) error {
+	r.resolve = func(s Spec) (Spec, error) {
 		if len(s.Resources) == 1 && s.Resources[0] == "nosuch" {
-			return token.NewError(token.KindUnknownResource, "", "There is no resource nosuch.")
+			return s, token.NewError(token.KindUnknownResource, "", "There is no resource nosuch.")
 		}
-		return nil
+		return s, nil
 	}
 	tests := []struct {
 		name string

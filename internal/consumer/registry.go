@@ -35,16 +35,16 @@ type Config struct {
 	// Saver keeps what Add, Rotate and Remove change; nil refuses those changes
 	// and leaves leases possible.
 	Saver Saver
-	// Check says whether the accounts, resources and targets of a new consumer
-	// exist; nil accepts all.
-	Check func(Spec) error
+	// Resolve makes the names of a new consumer's accounts canonical, and says
+	// where a resource or target of it does not exist; nil takes all as it is.
+	Resolve func(Spec) (Spec, error)
 }
 
 // Registry knows the consumers. It is safe for concurrent use.
 type Registry struct {
 	admin   credential
 	saver   Saver
-	check   func(Spec) error
+	resolve func(Spec) (Spec, error)
 	wrong   *rate.Limiter // answers to wrong keys, all callers together
 	current atomic.Pointer[snapshot]
 
@@ -94,15 +94,15 @@ func New(cfg Config) (*Registry, error) {
 	r := &Registry{
 		admin:    credential{hash: h, id: AdminIdentity()},
 		saver:    cfg.Saver,
-		check:    cfg.Check,
+		resolve:  cfg.Resolve,
 		wrong:    rate.NewLimiter(wrongKeysPerSecond, wrongKeysAtOnce),
 		specs:    map[string]Spec{},
 		leases:   map[string]lease{},
 		changing: map[string]bool{},
 		usage:    map[string]*usage{},
 	}
-	if r.check == nil {
-		r.check = func(Spec) error { return nil }
+	if r.resolve == nil {
+		r.resolve = func(s Spec) (Spec, error) { return s, nil }
 	}
 	r.publishLocked()
 	return r, nil
