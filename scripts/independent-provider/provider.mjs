@@ -44,6 +44,9 @@ function handler(authority) {
   return (req, res) => {
     // The library has the discovery document at the root only.
     if (req.url.split('?')[0] === `/${args.tenant}/v2.0${discovery}`) req.url = discovery;
+    // It has no page to pick an account; signing in is the nearest. And it gives a refresh token after a consent
+    // only (OpenID Connect Core, section 11), where Entra goes by what was consented before.
+    req.url = req.url.replace('prompt=select_account', 'prompt=login+consent');
     console.error(`${req.method} ${req.url.split('?')[0]}`);
     return respond(req, res);
   };

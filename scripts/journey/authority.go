@@ -19,7 +19,8 @@ type authority struct {
 	tenant, clientID string
 	user             string
 
-	// approve does what a person does with a device code.
+	// approve does what a person does with a page and a device code, or with a
+	// page alone where the browser of this machine signs in.
 	approve func(ctx context.Context, page, code string) error
 	// signIns counts what the authority itself saw; nil where it cannot tell.
 	signIns func() int
@@ -36,7 +37,8 @@ func startAuthority(ctx context.Context, o options, dir string) (*authority, err
 	return nil, fmt.Errorf("%q is neither sandbox nor provider", o.authority)
 }
 
-// startSandbox starts the project's own stand-in, which approves by itself.
+// startSandbox starts the project's own stand-in, which approves device codes by
+// itself.
 func startSandbox(ctx context.Context, dir string) (*authority, error) {
 	const user = "ops@contoso.example"
 	s, err := sandbox.Start(ctx, sandbox.Config{Users: []string{user}, Interval: time.Second})
@@ -53,9 +55,14 @@ func startSandbox(ctx context.Context, dir string) (*authority, error) {
 		tenant:   s.TenantID(),
 		clientID: s.ClientID(),
 		user:     user,
-		approve:  func(context.Context, string, string) error { return nil },
-		signIns:  func() int { return s.Stats().SignIns },
-		close:    func() { _ = s.Close() },
+		approve: func(ctx context.Context, page, code string) error {
+			if code != "" {
+				return nil // ApproveAll has done it
+			}
+			return s.Browse(ctx, page, user)
+		},
+		signIns: func() int { return s.Stats().SignIns },
+		close:   func() { _ = s.Close() },
 	}
 	return a, os.WriteFile(a.caFile, s.CAPEM(), 0o600)
 }

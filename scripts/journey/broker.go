@@ -23,6 +23,7 @@ type broker struct {
 	wine   bool
 	config string // as the program sees the path
 	state  string // as this program sees it
+	store  string
 	listen string
 	log    string
 
@@ -40,6 +41,7 @@ func newBroker(ctx context.Context, o options, a *authority, dir string) (*broke
 		argv:   []string{o.broker},
 		wine:   o.wine,
 		state:  filepath.Join(dir, "state"),
+		store:  o.store,
 		listen: listen,
 		log:    filepath.Join(dir, "broker.log"),
 	}

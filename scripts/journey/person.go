@@ -43,8 +43,9 @@ func newPerson(user, caFile string) (*person, error) {
 	}}, nil
 }
 
-// approve opens the page, types the code, and then fills in whatever form is
-// shown, until a page has none.
+// approve opens the page, types the code where one is asked for, and fills in
+// whatever form is shown, until a page has none. The last form of a browser's
+// sign-in is the one that brings the answer to the broker.
 func (p *person) approve(ctx context.Context, page, code string) error {
 	answers := url.Values{"user_code": {code}, "login": {p.user}, "password": {"any"}}
 	form, err := p.open(ctx, http.MethodGet, page, nil)

@@ -32,7 +32,8 @@ func (j *journey) run(ctx context.Context) error {
 	}{
 		{"start", j.broker.serve},
 		{"a token before the sign-in is refused", j.refused},
-		{"sign in by device code", j.signIn},
+		{"the store is the one that was asked for", j.store},
+		{"sign in by device code", j.signInBy("device")},
 		{"a token", j.newToken},
 		{"the same token again, from the cache", j.sameToken},
 		{"rotate", j.rotate},
@@ -47,6 +48,11 @@ func (j *journey) run(ctx context.Context) error {
 		{"sign out", j.signOut},
 		{"a token after the sign-out is refused", j.refused},
 		{"start again, still refused", j.restartRefused},
+		{"sign in by browser", j.signInBy("browser")},
+		{"a token", j.newToken},
+		{"rotate, stop, start", j.restartStopped},
+		{"a token without a sign-in", j.newToken},
+		{"sign out", j.signOut},
 		{"stop", func(context.Context) error { return j.broker.stop() }},
 	} {
 		started := time.Now()
@@ -58,11 +64,27 @@ func (j *journey) run(ctx context.Context) error {
 	return nil
 }
 
-// signIn runs `login` and does the person's part when the code is shown.
-func (j *journey) signIn(ctx context.Context) error {
+// store reads which store is in use, so that no other stands in for it.
+func (j *journey) store(ctx context.Context) error {
+	answer, err := j.broker.call(ctx, http.MethodGet, "/v1/status", nil)
+	if err != nil {
+		return err
+	}
+	if s, _ := answer["store"].(map[string]any); s["kind"] != j.broker.store || s["usable"] != true {
+		return fmt.Errorf("the broker uses %v, not %s", s, j.broker.store)
+	}
+	return nil
+}
+
+func (j *journey) signInBy(flow string) func(context.Context) error {
+	return func(ctx context.Context) error { return j.signIn(ctx, flow) }
+}
+
+// signIn runs `login` and does the person's part when its page is shown.
+func (j *journey) signIn(ctx context.Context, flow string) error {
 	ctx, cancel := context.WithTimeout(ctx, time.Minute)
 	defer cancel()
-	cmd := j.broker.command(ctx, "login", "--account", "ops", "--output", "json")
+	cmd := j.broker.command(ctx, "login", "--account", "ops", "--flow", flow, "--output", "json")
 	stdout, err := cmd.StdoutPipe()
 	if err != nil {
 		return err
