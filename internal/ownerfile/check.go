@@ -1,0 +1,37 @@
+package ownerfile
+
+import (
+	"io/fs"
+	"strings"
+)
+
+// AccessError says that a file or directory is not its owner's alone. It
+// matches fs.ErrPermission.
+type AccessError struct {
+	Path    string
+	Problem string // after the path: "can be reached by other users (mode 0644)"
+	Command string // what mends it, for a shell
+}
+
+// Error is the problem and the command that mends it.
+func (e *AccessError) Error() string { return e.Path + " " + e.Problem + "; run: " + e.Command }
+
+// Is makes the error match fs.ErrPermission.
+func (e *AccessError) Is(target error) bool { return target == fs.ErrPermission }
+
+// Check refuses the file or directory path, of which info is known, with an
+// *AccessError where it belongs to another user or where others have any access.
+// It mends nothing by itself: who opened the path may not know that it holds
+// secrets, and should. On Windows it takes everything, as there a file has the
+// access list of its directory, which ProtectDir sets.
+func Check(path string, info fs.FileInfo) error { return check(path, info) }
+
+// ProtectDir makes the directory path its owner's alone: mode 0700. On Windows it
+// sets a protected access list, which files inherit, for this user, and for
+// SYSTEM and Administrators, who could take ownership anyway and whose backup and
+// support tools should not have to. A directory that has a protected list is left
+// as it is there, since we or an administrator gave it on purpose.
+func ProtectDir(path string) error { return protectDir(path) }
+
+// quoted is s as one word for a POSIX shell.
+func quoted(s string) string { return "'" + strings.ReplaceAll(s, "'", `'\''`) + "'" }

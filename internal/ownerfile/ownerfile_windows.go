@@ -1,0 +1,71 @@
+package ownerfile
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+
+	"golang.org/x/sys/windows"
+)
+
+func check(string, fs.FileInfo) error { return nil }
+
+func protectDir(path string) error {
+	sd, err := windows.GetNamedSecurityInfo(path, windows.SE_FILE_OBJECT, windows.DACL_SECURITY_INFORMATION)
+	if err != nil {
+		return fmt.Errorf("read the access list of %s: %w", path, err)
+	}
+	if control, _, err := sd.Control(); err == nil && control&windows.SE_DACL_PROTECTED != 0 {
+		return nil
+	}
+	list, err := ownerList()
+	if err == nil {
+		err = windows.SetNamedSecurityInfo(path, windows.SE_FILE_OBJECT,
+			windows.DACL_SECURITY_INFORMATION|windows.PROTECTED_DACL_SECURITY_INFORMATION, nil, nil, list, nil)
+	}
+	if err != nil {
+		return fmt.Errorf("make %s yours alone: %w", path, err)
+	}
+	return nil
+}
+
+// ownerList is the access list for this user, SYSTEM and Administrators, in the
+// security descriptor definition language.
+func ownerList() (*windows.ACL, error) {
+	user, err := windows.GetCurrentProcessToken().GetTokenUser()
+	if err != nil {
+		return nil, err
+	}
+	sd, err := windows.SecurityDescriptorFromString("D:P(A;OICI;FA;;;" + user.User.Sid.String() + ")(A;OICI;FA;;;SY)(A;OICI;FA;;;BA)")
+	if err != nil {
+		return nil, err
+	}
+	list, _, err := sd.DACL()
+	return list, err
+}
+
+func syncDir(string) error { return nil }
+
+// replace renames temporary to path and returns once that is on the disk
+// (MoveFileEx with MOVEFILE_WRITE_THROUGH, which os.Rename does not ask for).
+func replace(temporary, path string) error {
+	from, err := windows.UTF16PtrFromString(temporary)
+	if err != nil {
+		return err
+	}
+	to, err := windows.UTF16PtrFromString(path)
+	if err != nil {
+		return err
+	}
+	if err := windows.MoveFileEx(from, to, windows.MOVEFILE_REPLACE_EXISTING|windows.MOVEFILE_WRITE_THROUGH); err != nil {
+		return &os.LinkError{Op: "replace", Old: temporary, New: path, Err: err}
+	}
+	return nil
+}
+
+// inUse is true of the errors of a file that another process has open: a sharing
+// violation for removing, access denied for replacing.
+func inUse(err error) bool {
+	return errors.Is(err, windows.ERROR_SHARING_VIOLATION) || errors.Is(err, windows.ERROR_ACCESS_DENIED)
+}

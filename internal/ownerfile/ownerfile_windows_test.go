@@ -1,0 +1,108 @@
+package ownerfile
+
+import (
+	"errors"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/windows"
+)
+
+// TestOpenElsewhere: a reader that has the file open delays Write and Remove and
+// does not make them fail.
+func TestOpenElsewhere(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "f")
+	for name, change := range map[string]func() error{
+		"write":  func() error { return Write(path, []byte("new")) },
+		"remove": func() error { return Remove(path) },
+	} {
+		if err := Write(path, []byte("old")); err != nil {
+			t.Fatal(err)
+		}
+		reader := open(t, path)
+		time.AfterFunc(50*time.Millisecond, func() { windows.CloseHandle(reader) })
+		if err := change(); err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
+// TestOpenForLong: one that never closes it makes them fail, and the old content stays.
+func TestOpenForLong(t *testing.T) {
+	dir := t.TempDir()
+	path := filepath.Join(dir, "f")
+	if err := Write(path, []byte("old")); err != nil {
+		t.Fatal(err)
+	}
+	reader := open(t, path)
+	defer windows.CloseHandle(reader)
+	if err := Write(path, []byte("new")); !inUse(err) {
+		t.Errorf("write: %v", err)
+	}
+	if err := Remove(path); !inUse(err) {
+		t.Errorf("remove: %v", err)
+	}
+	if got, err := os.ReadFile(path); err != nil || string(got) != "old" {
+		t.Errorf("got %q, %v", got, err)
+	}
+	wantFiles(t, dir, "f")
+}
+
+// The cause stays in the error, so that a caller knows a full disk.
+func TestCauses(t *testing.T) {
+	err := Write(filepath.Join(t.TempDir(), "no", "f"), nil)
+	if !errors.Is(err, windows.ERROR_PATH_NOT_FOUND) {
+		t.Errorf("got %v", err)
+	}
+	if err := replace("a\x00b", "c"); err == nil {
+		t.Error("a name with a zero byte")
+	}
+	if inUse(nil) || inUse(windows.ERROR_DISK_FULL) {
+		t.Error("no fault and a full disk are no files in use")
+	}
+}
+
+// TestProtectDir shows that the calls fit together; what they enforce shows on
+// Windows only, since Wine maps access lists to modes.
+func TestProtectDir(t *testing.T) {
+	dir := t.TempDir()
+	for range 2 { // gives it a list, then finds one
+		if err := ProtectDir(dir); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := Write(filepath.Join(dir, "f"), []byte("x")); err != nil {
+		t.Error(err)
+	}
+	if err := ProtectDir(filepath.Join(dir, "no")); err == nil || !strings.Contains(err.Error(), "read the access list of ") {
+		t.Errorf("a directory that is not there: %v", err)
+	}
+}
+
+// The list names three: this user, SYSTEM and Administrators.
+func TestOwnerList(t *testing.T) {
+	list, err := ownerList()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if list.AceCount != 3 {
+		t.Errorf("%d entries", list.AceCount)
+	}
+}
+
+// open opens path as a program does that lets others read only.
+func open(t *testing.T, path string) windows.Handle {
+	t.Helper()
+	name, err := windows.UTF16PtrFromString(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	h, err := windows.CreateFile(name, windows.GENERIC_READ, windows.FILE_SHARE_READ, nil, windows.OPEN_EXISTING, 0, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return h
+}
