@@ -18,9 +18,8 @@ func newConfig(o *options) *cobra.Command {
 		Short: "Check the configuration and show where each setting comes from",
 		Example: `  broker config check
   broker config path`,
-		Args: cobra.NoArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
+	onlySubcommands(cmd)
 	cmd.AddCommand(newConfigCheck(o), newConfigPath(o))
 	return cmd
 }

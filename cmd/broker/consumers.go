@@ -9,6 +9,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/m365-token-broker/broker/internal/config"
 	"github.com/m365-token-broker/broker/internal/httpapi"
 )
 
@@ -24,9 +25,8 @@ given, and nothing else. The broker keeps only the SHA-256 of a key.`,
   broker consumers list
   broker consumers rotate crm --overlap 1h
   broker consumers remove crm`,
-		Args: cobra.NoArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
+	onlySubcommands(cmd)
 	cmd.AddCommand(newConsumersAdd(o), newConsumersList(o), newConsumersRotate(o), newConsumersRemove(o))
 	return cmd
 }
@@ -74,6 +74,8 @@ or "X-Broker-Key: <key>".`,
 // makes the executable's path absolute.
 func checkConsumer(in *httpapi.ConsumerRequest) error {
 	switch {
+	case !config.ValidName(in.Name):
+		return usagef("%q cannot be the name of a consumer; use at most 64 lower-case letters, digits, dots, hyphens and underscores, a letter or digit first", in.Name)
 	case len(in.Accounts) == 0 && len(in.Resources) == 0 && in.Metrics:
 	case len(in.Accounts) == 0:
 		return usagef("--account is missing; name the account that %s may use", in.Name)

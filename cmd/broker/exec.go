@@ -134,7 +134,7 @@ func execute(ctx context.Context, o *options, in httpapi.ConsumerRequest, args [
 	if starting.Err() != nil {
 		return token.NewError(token.KindCancelled, "", "You interrupted the command before it was started.")
 	}
-	cmd := exec.Command(path, args[1:]...)
+	cmd := exec.Command(path, args[1:]...) //nolint:gosec,noctx // the command is what this is for, and ends by itself
 	cmd.Args[0] = args[0]
 	cmd.Env = append(withoutOurs(o.env.environ), envURL+"="+a.base, envKey+"="+key.Key)
 	return runCommand(o, cmd, signals)

@@ -19,6 +19,7 @@ type initiation struct {
 	file         string
 	force        bool
 	registerOnly bool
+	shown        bool // the registration was shown between two questions
 }
 
 // newInit is `broker init`.
@@ -71,9 +72,12 @@ func (i *initiation) run() error {
 		return err
 	}
 	if err := config.Init(i.file, i.values, i.force); err != nil {
-		return asUsage(err)
+		return err
 	}
-	fmt.Fprintf(out, "Wrote %s\n\n%s\n", i.file, i.registration())
+	fmt.Fprintf(out, "Wrote %s\n\n", i.file)
+	if !i.shown {
+		fmt.Fprintf(out, "%s\n", i.registration())
+	}
 	fmt.Fprint(out, "Next:\n  broker config check\n  broker serve\n  broker login\n")
 	return nil
 }
@@ -128,6 +132,7 @@ func (i *initiation) fill() error {
 	fmt.Fprint(ask.out, "\nWhich app registration is it? Its application (client) ID.\n(Entra admin center > App registrations; press Enter to see how to make one)\n")
 	return i.answer(ask, "Client ID: ", &i.values.ClientID, func() {
 		fmt.Fprintf(ask.out, "\n%s\n", i.registration())
+		i.shown = true
 	})
 }
 
@@ -138,22 +143,35 @@ func (i *initiation) answer(ask *asker, question string, value *string, empty fu
 		if err != nil {
 			return err
 		}
-		*value = line
 		if line == "" {
 			if empty != nil {
 				empty()
 			}
 			continue
 		}
-		if err = i.check(); err == nil {
+		*value = line
+		problems := i.problems()
+		if len(problems) == 0 {
 			return nil
 		}
-		fmt.Fprintf(ask.out, "%v\n", err)
+		for _, p := range problems {
+			fmt.Fprintln(ask.out, p.Text)
+		}
+		*value = ""
 	}
 }
 
-// check holds what is there already against the configuration's own rules.
+// check refuses flags that the configuration would not take.
 func (i *initiation) check() error {
+	problems := i.problems()
+	if len(problems) == 0 {
+		return nil
+	}
+	return usagef("%s", (&config.Error{Problems: problems}).Error())
+}
+
+// problems holds what is there already against the configuration's own rules.
+func (i *initiation) problems() []config.Problem {
 	var flags []config.Override
 	add := func(flag, key, value string) {
 		if value != "" {
@@ -168,23 +186,15 @@ func (i *initiation) check() error {
 	add("--ca-file", "ca_file", i.values.CAFile)
 	// An empty file stands in for the one to be written.
 	_, err := config.Load(config.Options{ConfigPath: os.DevNull, StateDir: os.TempDir(), Flags: flags})
-	return asUsage(err)
-}
-
-// asUsage keeps the problems that the flags have, as wrong usage.
-func asUsage(err error) error {
-	problems, ok := errors.AsType[*config.Error](err)
+	found, ok := errors.AsType[*config.Error](err)
 	if !ok {
-		return err
-	}
-	var ours config.Error
-	for _, p := range problems.Problems {
-		if p.Where.Kind == config.FromFlag || p.Where == (config.Source{}) {
-			ours.Problems = append(ours.Problems, p)
-		}
-	}
-	if len(ours.Problems) == 0 {
 		return nil
 	}
-	return usagef("%s", ours.Error())
+	var ours []config.Problem
+	for _, p := range found.Problems {
+		if p.Where.Kind == config.FromFlag {
+			ours = append(ours, p)
+		}
+	}
+	return ours
 }

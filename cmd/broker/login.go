@@ -203,6 +203,7 @@ func outcome(s httpapi.SignIn) error {
 		kind = token.KindExpired
 	case httpapi.SignInStateCancelled:
 		kind = token.KindCancelled
+	default:
 	}
 	return token.NewError(kind, "", s.Message)
 }

@@ -166,6 +166,7 @@ func (p *screenPrompt) pending(s httpapi.SignIn) {
 	if p.qr {
 		if art := qrCode(link, p.screen); art != "" {
 			p.say("%s", indent(art, "       "))
+			p.say("")
 		}
 	}
 	p.say("  2. Enter this code there:")
@@ -217,5 +218,9 @@ func (p *screenPrompt) succeeded(s httpapi.SignIn) {
 
 // indent puts prefix before every line.
 func indent(text, prefix string) string {
-	return prefix + strings.ReplaceAll(strings.TrimRight(text, "\n"), "\n", "\n"+prefix)
+	lines := strings.Split(strings.TrimRight(text, "\n"), "\n")
+	for i, line := range lines {
+		lines[i] = strings.TrimRight(prefix+line, " ")
+	}
+	return strings.Join(lines, "\n")
 }

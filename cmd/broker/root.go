@@ -46,7 +46,6 @@ and Microsoft Graph to the programs on this machine, over loopback HTTP.`,
   broker demo                      see the whole story, on a built-in sandbox`,
 		SilenceUsage:  true,
 		SilenceErrors: true,
-		Args:          cobra.NoArgs,
 	}
 	root.SetIn(env.stdin)
 	root.SetOut(env.stdout)
@@ -56,6 +55,7 @@ and Microsoft Graph to the programs on this machine, over loopback HTTP.`,
 	flags.StringVar(&o.config, "config", "", "configuration `file`; broker config path prints the default")
 	flags.StringVar(&o.stateDir, "state-dir", "", "`directory` for the admin key, the instance lock and the file store")
 	flags.StringArrayVar(&o.set, "set", nil, "override one setting, `key=value`, for example telemetry.log_level=debug (repeatable)")
+	onlySubcommands(root)
 	addCommands(root, o)
 	strictArgs(root)
 	return root

@@ -1,0 +1,243 @@
+package main
+
+import (
+	"bytes"
+	"crypto/tls"
+	"crypto/x509"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"os/exec"
+	"os/signal"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/rogpeppe/go-internal/testscript"
+)
+
+// TestMain lets the scripts run this very binary as "broker", and as
+// "consumer": a program that a consumer would be.
+func TestMain(m *testing.M) {
+	testscript.Main(m, map[string]func(){"broker": main, "consumer": consumerMain})
+}
+
+// TestScripts runs testdata/script/*.txtar, each with a home, a state directory
+// and a sandbox of its own. Beside testscript's commands there are:
+//
+//	code N command [args…]    the command must end with exit code N
+//	waitfile file…            waits until the files are there
+//	waitgone file…            waits until they are gone
+//	pending                   waits for a sign-in that nobody has approved yet
+//	approve [user]            approves the one pending sign-in (alice)
+//	decline                   declines it
+//	fault scenario [count]    lets the sandbox fail; see broker sandbox scenarios
+//	revoke user               ends the user's grants at the sandbox
+//	setenv NAME file          puts a file's text into the environment
+//	listenon NAME             takes a port and puts its address into NAME
+func TestScripts(t *testing.T) {
+	testscript.Run(t, testscript.Params{
+		Dir:                 "testdata/script",
+		RequireExplicitExec: true,
+		RequireUniqueNames:  true,
+		Setup:               setupScript,
+		Cmds: map[string]func(*testscript.TestScript, bool, []string){
+			"code": scriptCode, "waitfile": scriptWait(true), "waitgone": scriptWait(false),
+			"pending": func(ts *testscript.TestScript, _ bool, _ []string) { pendingCode(ts) },
+			"approve": scriptApprove, "decline": scriptDecline, "fault": scriptFault, "revoke": scriptRevoke,
+			"setenv": scriptSetenv, "listenon": scriptListen,
+		},
+	})
+}
+
+func setupScript(env *testscript.Env) error {
+	home := filepath.Join(env.WorkDir, "home")
+	env.Setenv("HOME", home)
+	env.Setenv("USERPROFILE", home)
+	env.Setenv("AppData", filepath.Join(home, "roaming"))
+	env.Setenv("LocalAppData", filepath.Join(home, "local"))
+	env.Setenv("XDG_CONFIG_HOME", filepath.Join(home, "config"))
+	env.Setenv("XDG_STATE_HOME", filepath.Join(home, "state"))
+	env.Setenv("BROKER_CONFIG", filepath.Join(env.WorkDir, "box", "broker.yaml"))
+	env.Setenv("BROKER_STATE_DIR", filepath.Join(env.WorkDir, "state"))
+	env.Setenv("BROKER_STORE", "file")
+	env.Setenv("BROKER_LISTEN", "127.0.0.1:0")
+	return os.MkdirAll(home, 0o700)
+}
+
+// scriptPatience bounds every wait of a script.
+const scriptPatience = 20 * time.Second
+
+// eventually asks until the answer is yes.
+func eventually(ts *testscript.TestScript, what string, ask func() bool) {
+	for end := time.Now().Add(scriptPatience); !ask(); time.Sleep(10 * time.Millisecond) {
+		if time.Now().After(end) {
+			ts.Fatalf("%s: not within %v", what, scriptPatience)
+		}
+	}
+}
+
+func scriptCode(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) < 2 {
+		ts.Fatalf("usage: code N command [args...]")
+	}
+	want, err := strconv.Atoi(args[0])
+	ts.Check(err)
+	got := 0
+	if err := ts.Exec(args[1], args[2:]...); err != nil {
+		var ended *exec.ExitError
+		if !errors.As(err, &ended) {
+			ts.Fatalf("%v", err)
+		}
+		got = ended.ExitCode()
+	}
+	if got != want {
+		ts.Fatalf("exit code %d, want %d", got, want)
+	}
+}
+
+func scriptWait(there bool) func(*testscript.TestScript, bool, []string) {
+	return func(ts *testscript.TestScript, _ bool, args []string) {
+		for _, name := range args {
+			eventually(ts, "wait for "+name, func() bool {
+				info, err := os.Stat(ts.MkAbs(name))
+				return there == (err == nil && (info.IsDir() || info.Size() > 0))
+			})
+		}
+	}
+}
+
+// control calls the sandbox's control API.
+func control(ts *testscript.TestScript, method, path string, in, out any) error {
+	box := func(name string) string { return strings.TrimSpace(ts.ReadFile(filepath.Join("box", name))) }
+	base := ""
+	for line := range strings.Lines(box("broker.yaml")) {
+		if v, ok := strings.CutPrefix(line, "authority: "); ok {
+			base = strings.TrimSpace(v)
+		}
+	}
+	roots := x509.NewCertPool()
+	roots.AppendCertsFromPEM([]byte(box("ca.pem")))
+	client := &http.Client{
+		Timeout:   scriptPatience,
+		Transport: &http.Transport{TLSClientConfig: &tls.Config{RootCAs: roots, MinVersion: tls.VersionTLS12}, DisableKeepAlives: true},
+	}
+	body, err := json.Marshal(in)
+	if err != nil {
+		return err
+	}
+	req, err := http.NewRequest(method, base+path, bytes.NewReader(body))
+	if err != nil {
+		return err
+	}
+	req.Header.Set("X-Sandbox-Key", box("control.key"))
+	res, err := client.Do(req)
+	if err != nil {
+		return err
+	}
+	defer res.Body.Close()
+	answer, err := io.ReadAll(res.Body)
+	if err != nil {
+		return err
+	}
+	if res.StatusCode >= 300 {
+		return fmt.Errorf("%s %s: %d %s", method, path, res.StatusCode, answer)
+	}
+	if out == nil {
+		return nil
+	}
+	return json.Unmarshal(answer, out)
+}
+
+// pendingCode waits for the one code that no command of the script has met yet.
+func pendingCode(ts *testscript.TestScript) string {
+	var fresh []string
+	eventually(ts, "wait for a code", func() bool {
+		var codes []string
+		ts.Check(control(ts, http.MethodGet, "/sandbox/codes", nil, &codes))
+		fresh = slices.DeleteFunc(codes, func(c string) bool { return strings.Contains(ts.Getenv("MET_CODES"), c) })
+		return len(fresh) == 1
+	})
+	ts.Setenv("MET_CODES", ts.Getenv("MET_CODES")+" "+fresh[0])
+	return fresh[0]
+}
+
+func scriptApprove(ts *testscript.TestScript, _ bool, args []string) {
+	user := "alice@contoso.example"
+	if len(args) > 0 {
+		user = args[0]
+	}
+	ts.Check(control(ts, http.MethodPost, "/sandbox/approve", map[string]string{"user_code": pendingCode(ts), "user": user}, nil))
+}
+
+func scriptDecline(ts *testscript.TestScript, _ bool, _ []string) {
+	ts.Check(control(ts, http.MethodPost, "/sandbox/decline", map[string]string{"user_code": pendingCode(ts)}, nil))
+}
+
+func scriptFault(ts *testscript.TestScript, _ bool, args []string) {
+	in := map[string]any{"scenario": args[0]}
+	if len(args) > 1 {
+		count, err := strconv.Atoi(args[1])
+		ts.Check(err)
+		in["count"] = count
+	}
+	ts.Check(control(ts, http.MethodPost, "/sandbox/faults", in, nil))
+}
+
+func scriptRevoke(ts *testscript.TestScript, _ bool, args []string) {
+	ts.Check(control(ts, http.MethodPost, "/sandbox/revoke", map[string]string{"user": args[0]}, nil))
+}
+
+func scriptSetenv(ts *testscript.TestScript, _ bool, args []string) {
+	ts.Setenv(args[0], strings.TrimSpace(ts.ReadFile(args[1])))
+}
+
+func scriptListen(ts *testscript.TestScript, _ bool, args []string) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	ts.Check(err)
+	ts.Defer(func() { _ = l.Close() })
+	ts.Setenv(args[0], l.Addr().String())
+}
+
+// consumerMain is a program that a consumer would be: it finds the broker in its
+// environment, asks for a token of the resource in its first argument, says
+// what came back, and ends with the code in its second. With "wait" it runs
+// until a signal.
+func consumerMain() {
+	if len(os.Args) > 1 && os.Args[1] == "wait" {
+		caught := make(chan os.Signal, 1)
+		signal.Notify(caught, os.Interrupt, syscall.SIGTERM)
+		_ = os.WriteFile(os.Args[2], []byte("running\n"), 0o600)
+		<-caught
+		fmt.Println("told to end")
+		os.Exit(9)
+	}
+	req, err := http.NewRequest(http.MethodGet, os.Getenv("BROKER_URL")+"/v1/token?resource="+os.Args[1], nil)
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
+	req.Header.Set("Authorization", "Bearer "+os.Getenv("BROKER_KEY"))
+	res, err := http.DefaultClient.Do(req)
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
+	defer res.Body.Close()
+	var answer struct{ Account, Resource, Code string }
+	_ = json.NewDecoder(res.Body).Decode(&answer)
+	fmt.Printf("status=%d account=%s resource=%s code=%s keys=%d\n",
+		res.StatusCode, answer.Account, answer.Resource, answer.Code, strings.Count(strings.Join(os.Environ(), "\n"), "BROKER_KEY="))
+	if len(os.Args) > 2 {
+		code, _ := strconv.Atoi(os.Args[2])
+		os.Exit(code)
+	}
+}
