@@ -12,6 +12,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/m365-token-broker/broker/internal/lifecycle"
+	"github.com/m365-token-broker/broker/internal/ownerfile"
 	"github.com/m365-token-broker/broker/internal/sandbox"
 	"github.com/m365-token-broker/broker/internal/token"
 )
@@ -73,7 +74,7 @@ func demoConfig(sb *sandbox.Sandbox, dir string) (string, error) {
 	}
 	path := filepath.Join(filepath.Dir(caFile), "broker.yaml")
 	yaml := sb.ConfigYAML(caFile) + "listen: 127.0.0.1:0\nstore: file\n"
-	if err := lifecycle.WriteOwnerOnly(path, []byte(yaml)); err != nil {
+	if err := ownerfile.Write(path, []byte(yaml)); err != nil {
 		return "", fmt.Errorf("write the configuration: %w", err)
 	}
 	return path, nil

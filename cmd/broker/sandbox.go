@@ -13,6 +13,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/m365-token-broker/broker/internal/lifecycle"
+	"github.com/m365-token-broker/broker/internal/ownerfile"
 	"github.com/m365-token-broker/broker/internal/sandbox"
 )
 
@@ -117,7 +118,7 @@ func writeSandbox(sb *sandbox.Sandbox, dir string) (caFile string, err error) {
 		filepath.Join(dir, "control.key"): []byte(sb.ControlKey() + "\n"),
 	}
 	for path, data := range files {
-		if err := lifecycle.WriteOwnerOnly(path, data); err != nil {
+		if err := ownerfile.Write(path, data); err != nil {
 			return "", fmt.Errorf("write %s: %w", path, err)
 		}
 	}

@@ -14,6 +14,7 @@ import (
 	"github.com/m365-token-broker/broker/internal/config"
 	"github.com/m365-token-broker/broker/internal/credstore"
 	"github.com/m365-token-broker/broker/internal/lifecycle"
+	"github.com/m365-token-broker/broker/internal/ownerfile"
 	"github.com/m365-token-broker/broker/internal/token"
 )
 
@@ -118,7 +119,7 @@ func (p *parts) announce(ctx context.Context, lock *lifecycle.InstanceLock, read
 	if ready == "" {
 		return nil
 	}
-	if err := lifecycle.WriteOwnerOnly(ready, []byte(address+"\n")); err != nil {
+	if err := ownerfile.Write(ready, []byte(address+"\n")); err != nil {
 		return fmt.Errorf("write the ready file: %w", err)
 	}
 	return nil

@@ -14,6 +14,7 @@ import (
 
 	"github.com/goccy/go-yaml/ast"
 
+	"github.com/m365-token-broker/broker/internal/ownerfile"
 	"github.com/m365-token-broker/broker/internal/token"
 )
 
@@ -154,10 +155,10 @@ func (l *Loaded) RemoveConsumer(name string) error {
 	if !exists {
 		return token.NewError(token.KindNotFound, op, fmt.Sprintf("There is no consumer %q; `broker consumers list` shows them.", clip(name)))
 	}
-	if err := os.Remove(path); err != nil {
+	if err := ownerfile.Remove(path); err != nil {
 		return writeError(op, path, err)
 	}
-	return syncDir(filepath.Dir(path))
+	return nil
 }
 
 // dropIn finds the consumer's own file, as the disk is now, and refuses where
@@ -281,7 +282,7 @@ func writeOwnerOnly(path string, data []byte) error {
 	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
 		return writeError("write the configuration", path, err)
 	}
-	if err := replaceFile(path, data); err != nil {
+	if err := ownerfile.Write(path, data); err != nil {
 		return writeError("write the configuration", path, err)
 	}
 	return nil

@@ -9,10 +9,11 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
-	"regexp"
 	"time"
 
 	"github.com/gofrs/flock"
+
+	"github.com/m365-token-broker/broker/internal/ownerfile"
 )
 
 // Names in the directory of the file store. A record "x" is in record-x.a and record-x.b.
@@ -148,10 +149,6 @@ func (f *fileStore) alone(ctx context.Context, op string, do func() error) error
 	return fileError(op, err)
 }
 
-// leftover matches the temporary files of renameio (".record-x.a123") and of
-// natefinch/atomic ("record-x.a123").
-var leftover = regexp.MustCompile(`^\.?(record-[a-z0-9-]{1,64}\.[ab]|store\.key|auto)[0-9]+$`)
-
 // sweep removes the temporary files of a process that died.
 func (f *fileStore) sweep() error {
 	entries, err := os.ReadDir(f.dir)
@@ -159,13 +156,21 @@ func (f *fileStore) sweep() error {
 		return err
 	}
 	for _, e := range entries {
-		if leftover.MatchString(e.Name()) {
-			if err := os.Remove(filepath.Join(f.dir, e.Name())); err != nil {
-				return err
-			}
+		of, ok := ownerfile.Leftover(e.Name())
+		if !ok || !isOurs(of) {
+			continue
+		}
+		if err := ownerfile.Remove(filepath.Join(f.dir, e.Name())); err != nil {
+			return err
 		}
 	}
 	return nil
+}
+
+// isOurs reports whether the store writes a file of this name.
+func isOurs(name string) bool {
+	_, record := parseSlotName(name)
+	return record || name == keyName || name == autoName
 }
 
 // ownDirectory makes dir, or checks that nobody else can enter it.
@@ -175,7 +180,7 @@ func ownDirectory(dir string) error {
 		if err := os.MkdirAll(dir, 0o700); err != nil {
 			return err
 		}
-		return protectDirectory(dir)
+		return ownerfile.ProtectDir(dir)
 	}
 	if err != nil {
 		return err
@@ -183,7 +188,7 @@ func ownDirectory(dir string) error {
 	if !info.IsDir() {
 		return fmt.Errorf("%s is not a directory", dir)
 	}
-	return ownerOnly(dir, info)
+	return ownerfile.Check(dir, info)
 }
 
 // readOwn reads a file of ours of at most limit bytes. A larger one is cut
@@ -201,7 +206,7 @@ func readOwn(path string, limit int) ([]byte, error) {
 	if !info.Mode().IsRegular() {
 		return nil, fmt.Errorf("%s is not a file", path)
 	}
-	if err := ownerOnly(path, info); err != nil {
+	if err := ownerfile.Check(path, info); err != nil {
 		return nil, err
 	}
 	return io.ReadAll(io.LimitReader(file, int64(limit)+1))

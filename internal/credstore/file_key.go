@@ -12,6 +12,8 @@ import (
 	"path/filepath"
 	"strings"
 	"time"
+
+	"github.com/m365-token-broker/broker/internal/ownerfile"
 )
 
 // The key of the file store is named by one line in the file "store.key":
@@ -80,7 +82,7 @@ func (f *fileStore) keyOrNew(ctx context.Context) ([]byte, error) {
 	rand.Read(key) // never fails
 	kind, value := f.keepKey(ctx, key)
 	line := strings.Join([]string{keyMagic, keyVersion, string(kind), value}, " ") + "\n"
-	return key, replaceFile(filepath.Join(f.dir, keyName), []byte(line))
+	return key, ownerfile.Write(filepath.Join(f.dir, keyName), []byte(line))
 }
 
 // keepKey gives key to the platform store when that answers, and says where

@@ -7,9 +7,10 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"os"
 	"path/filepath"
 	"strings"
+
+	"github.com/m365-token-broker/broker/internal/ownerfile"
 )
 
 // A file of the store: magic "MTBF", format version 1, generation (8 bytes,
@@ -140,15 +141,13 @@ func (f fileSlots) write(id string, s slot, generation uint64, data []byte) erro
 	if err != nil {
 		return err
 	}
-	return replaceFile(slotPath(f.dir, id, s), content)
+	return ownerfile.Write(slotPath(f.dir, id, s), content)
 }
 
 func (f fileSlots) remove(id string, s slot) error {
-	if err := os.Remove(slotPath(f.dir, id, s)); err != nil {
-		if errors.Is(err, fs.ErrNotExist) {
-			return nil
-		}
-		return err
+	err := ownerfile.Remove(slotPath(f.dir, id, s))
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
 	}
-	return syncDirectory(f.dir)
+	return err
 }

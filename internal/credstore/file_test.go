@@ -243,8 +243,8 @@ func (f failing) List(context.Context) ([]string, error)       { return nil, f.e
 func TestFileLeftovers(t *testing.T) {
 	store := mustOpenFile(t, privateDir(t), nil)
 	mustSave(t, store, "account", []byte("secret"))
-	gone := []string{".record-account.a123456", "record-account.b987", ".store.key5", ".auto1"}
-	kept := []string{"record-account.a.bak", "account.a1", "notes.txt", ".hidden"}
+	gone := []string{".record-account.a.123456", ".record-account.b.987", ".store.key.5", ".auto.1"}
+	kept := []string{"record-account.a.bak", "record-account.a.1", ".account.a.1", ".notes.txt.1", "notes.txt", ".hidden"}
 	for _, name := range append(gone, kept...) {
 		if err := os.WriteFile(filepath.Join(store.dir, name), []byte("x"), 0o600); err != nil {
 			t.Fatal(err)

@@ -28,7 +28,7 @@ func TestFilePermissions(t *testing.T) {
 			t.Fatal(err)
 		}
 		_, err := store.Load(t.Context(), "account")
-		if ReasonOf(err) != Permission || !strings.Contains(err.Error(), c.mend+`"`+c.path+`"`) {
+		if ReasonOf(err) != Permission || !strings.Contains(err.Error(), c.mend+"'"+c.path+"'") {
 			t.Errorf("Load with %s at %o = %v; want Permission and %s", c.path, c.bad, err, c.mend)
 		}
 		if err := store.Save(t.Context(), "account", []byte("x")); ReasonOf(err) != Permission {

@@ -10,6 +10,8 @@ import (
 	"runtime"
 	"strings"
 	"time"
+
+	"github.com/m365-token-broker/broker/internal/ownerfile"
 )
 
 // Kind names a store, as the setting "store" does.
@@ -203,5 +205,5 @@ func rememberChoice(path string, kind Kind) error {
 	if err := ownDirectory(filepath.Dir(path)); err != nil {
 		return err
 	}
-	return replaceFile(path, []byte(string(kind)+"\n"))
+	return ownerfile.Write(path, []byte(string(kind)+"\n"))
 }

@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"strings"
 
+	"github.com/m365-token-broker/broker/internal/ownerfile"
 	"github.com/m365-token-broker/broker/internal/token"
 )
 
@@ -33,7 +34,7 @@ func AdminKey(dir string) (token.Secret, error) {
 	raw := make([]byte, adminKeyBytes)
 	_, _ = rand.Read(raw) // crypto/rand never fails: it ends the process instead
 	text := adminKeyPrefix + base64.RawURLEncoding.EncodeToString(raw)
-	if err := WriteOwnerOnly(AdminKeyPath(dir), []byte(text+"\n")); err != nil {
+	if err := ownerfile.Write(AdminKeyPath(dir), []byte(text+"\n")); err != nil {
 		return token.Secret{}, fmt.Errorf("make the admin key: %w", err)
 	}
 	return token.NewSecret(text), nil
@@ -47,8 +48,8 @@ func ReadAdminKey(dir string) (token.Secret, error) {
 	if err != nil {
 		return token.Secret{}, fmt.Errorf("admin key: %w", err)
 	}
-	if err := ownerOnly("admin key", path, info); err != nil {
-		return token.Secret{}, err
+	if err := ownerfile.Check(path, info); err != nil {
+		return token.Secret{}, fmt.Errorf("admin key %w", err)
 	}
 	data, err := readLimited(path, maxAdminKey)
 	if err != nil {

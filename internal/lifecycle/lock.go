@@ -11,6 +11,8 @@ import (
 	"time"
 
 	"github.com/gofrs/flock"
+
+	"github.com/m365-token-broker/broker/internal/ownerfile"
 )
 
 // Files of the instance lock. The lock is on a file of its own because a locked
@@ -110,7 +112,7 @@ func (l *InstanceLock) Update(info Info) error {
 	if err != nil {
 		return err
 	}
-	if err := WriteOwnerOnly(filepath.Join(l.dir, infoFile), append(data, '\n')); err != nil {
+	if err := ownerfile.Write(filepath.Join(l.dir, infoFile), append(data, '\n')); err != nil {
 		return err
 	}
 	l.info = next
@@ -125,7 +127,7 @@ func (l *InstanceLock) Release() error {
 		return nil
 	}
 	// First, while nobody else can have written it.
-	err := patiently(func() error { return os.Remove(filepath.Join(l.dir, infoFile)) })
+	err := ownerfile.Remove(filepath.Join(l.dir, infoFile))
 	if errors.Is(err, os.ErrNotExist) {
 		err = nil
 	}

@@ -7,6 +7,8 @@ import (
 	"runtime"
 	"strings"
 	"testing"
+
+	"github.com/m365-token-broker/broker/internal/ownerfile"
 )
 
 func TestEnsureStateDir(t *testing.T) {
@@ -17,7 +19,7 @@ func TestEnsureStateDir(t *testing.T) {
 		}
 	}
 	file := filepath.Join(dir, "file")
-	if err := WriteOwnerOnly(file, []byte("one")); err != nil {
+	if err := ownerfile.Write(file, []byte("one")); err != nil {
 		t.Fatal(err)
 	}
 	if err := EnsureStateDir(file); err == nil || !strings.Contains(err.Error(), "is a file; choose another --state-dir") {
@@ -53,34 +55,6 @@ func TestStateDirOfSomebodyElseIsRefused(t *testing.T) {
 	}
 	if err := EnsureStateDir(dir); err == nil || !strings.Contains(err.Error(), "belongs to user 4242") || !strings.Contains(err.Error(), "chown") {
 		t.Errorf("got %v", err)
-	}
-}
-
-func TestWriteOwnerOnly(t *testing.T) {
-	dir := t.TempDir()
-	path := filepath.Join(dir, "f")
-	for _, text := range []string{"one", "", "three"} {
-		if err := WriteOwnerOnly(path, []byte(text)); err != nil {
-			t.Fatal(err)
-		}
-		if got, err := os.ReadFile(path); err != nil || string(got) != text {
-			t.Errorf("got %q, %v", got, err)
-		}
-	}
-	if info, err := os.Stat(path); err != nil || (runtime.GOOS != "windows" && info.Mode().Perm() != 0o600) {
-		t.Errorf("%v, %v", info.Mode(), err)
-	}
-	if err := WriteOwnerOnly(filepath.Join(dir, "no", "f"), nil); err == nil {
-		t.Error("written into a directory that is not there")
-	}
-	if err := os.Mkdir(filepath.Join(dir, "taken"), 0o700); err != nil {
-		t.Fatal(err)
-	}
-	if err := WriteOwnerOnly(filepath.Join(dir, "taken"), []byte("x")); err == nil {
-		t.Error("a directory was replaced")
-	}
-	if left, _ := filepath.Glob(filepath.Join(dir, ".*")); len(left) != 0 {
-		t.Errorf("left over: %v", left)
 	}
 }
 
@@ -121,7 +95,7 @@ func TestGarbageIsNoAdminKey(t *testing.T) {
 		"two lines": good + "\n" + good, "not base64url": "bra_" + strings.Repeat("+", 43), "huge": strings.Repeat("CANARY", 10_000),
 	} {
 		dir := t.TempDir()
-		if err := WriteOwnerOnly(AdminKeyPath(dir), []byte(content)); err != nil {
+		if err := ownerfile.Write(AdminKeyPath(dir), []byte(content)); err != nil {
 			t.Fatal(err)
 		}
 		_, err := AdminKey(dir)
@@ -132,7 +106,7 @@ func TestGarbageIsNoAdminKey(t *testing.T) {
 		}
 	}
 	dir := t.TempDir()
-	if err := WriteOwnerOnly(AdminKeyPath(dir), []byte(" "+good+"\r\n")); err != nil {
+	if err := ownerfile.Write(AdminKeyPath(dir), []byte(" "+good+"\r\n")); err != nil {
 		t.Fatal(err)
 	}
 	if key, err := AdminKey(dir); err != nil || key.Reveal() != good {
