@@ -21,5 +21,5 @@ func browserCommand(link string, getenv func(string) string) (*exec.Cmd, error) 
 	if err != nil {
 		return nil, errNoBrowser
 	}
-	return exec.Command(path, link), nil //nolint:gosec // the desktop's own opener, and a link that was checked
+	return exec.Command(path, link), nil //nolint:gosec,noctx // it outlives this command: the desktop's own opener, and a link that was checked
 }
