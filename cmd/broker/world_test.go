@@ -17,6 +17,7 @@ import (
 
 	"github.com/m365-token-broker/broker/internal/httpapi"
 	"github.com/m365-token-broker/broker/internal/lifecycle"
+	"github.com/m365-token-broker/broker/internal/ownerfile"
 	"github.com/m365-token-broker/broker/internal/sandbox"
 )
 
@@ -116,7 +117,7 @@ func (w *world) path(name string) string { return filepath.Join(w.dir, filepath.
 
 func (w *world) write(name, text string) {
 	w.t.Helper()
-	if err := lifecycle.WriteOwnerOnly(w.path(name), []byte(text)); err != nil {
+	if err := ownerfile.Write(w.path(name), []byte(text)); err != nil {
 		w.t.Fatal(err)
 	}
 }
