@@ -1,9 +1,6 @@
 package ownerfile
 
-import (
-	"io/fs"
-	"strings"
-)
+import "io/fs"
 
 // AccessError says that a file or directory is not its owner's alone. It
 // matches fs.ErrPermission.
@@ -32,6 +29,3 @@ func Check(path string, info fs.FileInfo) error { return check(path, info) }
 // support tools should not have to. A directory that has a protected list is left
 // as it is there, since we or an administrator gave it on purpose.
 func ProtectDir(path string) error { return protectDir(path) }
-
-// quoted is s as one word for a POSIX shell.
-func quoted(s string) string { return "'" + strings.ReplaceAll(s, "'", `'\''`) + "'" }

@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"os"
 	"strconv"
+	"strings"
 	"syscall"
 )
 
@@ -38,12 +39,15 @@ func check(path string, info fs.FileInfo) error {
 	}
 }
 
+// quoted is s as one word for a POSIX shell.
+func quoted(s string) string { return "'" + strings.ReplaceAll(s, "'", `'\''`) + "'" }
+
 func protectDir(path string) error {
 	info, err := os.Stat(path)
 	if err != nil || info.Mode().Perm() == 0o700 {
 		return err
 	}
-	return os.Chmod(path, 0o700)
+	return os.Chmod(path, 0o700) //nolint:gosec // a directory is entered by its execute bit
 }
 
 func syncDir(dir string) error {
