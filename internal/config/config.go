@@ -119,10 +119,15 @@ type Telemetry struct {
 
 // The closed sets of values; the enum tags above list them.
 type (
-	Store     string
-	Mode      string
-	Policy    string
-	LogLevel  string
+	// Store is where sign-ins are kept.
+	Store string
+	// Mode is how an Extended MAPI consumer opens the mailbox.
+	Mode string
+	// Policy is how far the broker goes to get Outlook to renew its sign-in.
+	Policy string
+	// LogLevel is the least severity that is logged.
+	LogLevel string
+	// LogFormat is the form of the log's lines.
 	LogFormat string
 )
 

@@ -296,8 +296,12 @@ func TestAllProblemsTogether(t *testing.T) {
 	})
 	o := h.options("BROKER_TELEMETRY_LOG_LEVL=x", "BROKER_DIALECTS_AZD=maybe", "BROKER_NOTHING_KNOWN=1")
 	o.Flags = []Override{
-		{"--cloud", "cloud", "mon"}, {"--set", "consumers.my.app.rat", "1/s"}, {"--set", "telemetry", "x"},
-		{"--set", "tenant.x", "x"}, {"--set", "accounts.ops", "x"}, {"--set", "nope", "x"},
+		{"--cloud", "cloud", "mon"},
+		{"--set", "consumers.my.app.rat", "1/s"},
+		{"--set", "telemetry", "x"},
+		{"--set", "tenant.x", "x"},
+		{"--set", "accounts.ops", "x"},
+		{"--set", "nope", "x"},
 	}
 	_, err := Load(o)
 	e, ok := errors.AsType[*Error](err)

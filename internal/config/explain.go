@@ -103,10 +103,10 @@ func eachLeaf(v reflect.Value, where key, do func(key, field, reflect.Value)) {
 
 // rawText is the whole value, for comparing only.
 func rawText(v reflect.Value) string {
-	if s, ok := v.Interface().(token.Secret); ok {
+	if s, ok := reflect.TypeAssert[token.Secret](v); ok {
 		return secretText(s)
 	}
-	if m, ok := v.Interface().(encoding.TextMarshaler); ok {
+	if m, ok := reflect.TypeAssert[encoding.TextMarshaler](v); ok {
 		text, _ := m.MarshalText() // ours cannot fail
 		return string(text)
 	}
@@ -118,7 +118,7 @@ func rawText(v reflect.Value) string {
 
 // display is the value as it may be shown.
 func display(f field, v reflect.Value) string {
-	if s, ok := v.Interface().(token.Secret); ok {
+	if s, ok := reflect.TypeAssert[token.Secret](v); ok {
 		return redactURL(secretText(s))
 	}
 	if v.Kind() != reflect.Slice {

@@ -32,6 +32,7 @@ func envNames() map[string]key {
 				names[envPrefix+strings.ToUpper(strings.ReplaceAll(string(at), "/", "_"))] = at
 			case shapeSection:
 				add(f.typ, at)
+			case shapeList, shapeNamed: // have no variable
 			}
 		}
 	}
@@ -132,10 +133,12 @@ func (r *reader) override(layer map[string]any, at key, text string, src Source)
 			f, _ := fieldNamed(t, part)
 			t = f.typ
 		}
-		if layer[part] == nil {
-			layer[part] = map[string]any{}
+		inner, ok := layer[part].(map[string]any)
+		if !ok {
+			inner = map[string]any{}
+			layer[part] = inner
 		}
-		layer = layer[part].(map[string]any)
+		layer = inner
 	}
 	f, _ := fieldNamed(t, parts[last])
 	r.sources[at] = src

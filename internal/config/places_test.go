@@ -2,6 +2,7 @@ package config
 
 import (
 	"errors"
+	"maps"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -12,10 +13,7 @@ func TestLocate(t *testing.T) {
 		"ProgramData": `C:\ProgramData`, "AppData": `C:\Users\ann\AppData\Roaming`, "LocalAppData": `C:\Users\ann\AppData\Local\`,
 	}
 	with := func(base map[string]string, more ...string) map[string]string {
-		m := map[string]string{}
-		for k, v := range base {
-			m[k] = v
-		}
+		m := maps.Clone(base)
 		for i := 0; i < len(more); i += 2 {
 			m[more[i]] = more[i+1]
 		}
@@ -29,26 +27,35 @@ func TestLocate(t *testing.T) {
 		want                      Places
 	}{
 		{"Windows machine-wide", "windows", "", "", win, shared, Places{
-			ConfigFile: shared, Shared: true, ConfDir: `C:\ProgramData\M365TokenBroker\conf.d`, StateDir: `C:\Users\ann\AppData\Local\M365TokenBroker`}},
+			ConfigFile: shared, Shared: true, ConfDir: `C:\ProgramData\M365TokenBroker\conf.d`, StateDir: `C:\Users\ann\AppData\Local\M365TokenBroker`,
+		}},
 		{"Windows user", "windows", "", "", win, "", Places{
 			ConfigFile: `C:\Users\ann\AppData\Roaming\m365-token-broker\broker.yaml`, ConfDir: `C:\Users\ann\AppData\Roaming\m365-token-broker\conf.d`,
-			StateDir: `C:\Users\ann\AppData\Local\M365TokenBroker`}},
+			StateDir: `C:\Users\ann\AppData\Local\M365TokenBroker`,
+		}},
 		{"Windows environment", "windows", "", "", with(win, "BROKER_CONFIG", `D:\b.yaml`, "BROKER_STATE_DIR", `D:\state`), shared, Places{
-			ConfigFile: `D:\b.yaml`, Required: true, ConfDir: `D:\conf.d`, StateDir: `D:\state`}},
+			ConfigFile: `D:\b.yaml`, Required: true, ConfDir: `D:\conf.d`, StateDir: `D:\state`,
+		}},
 		{"Windows flags", "windows", `E:/x/b.yaml`, `E:\s`, with(win, "BROKER_CONFIG", `D:\b.yaml`, "BROKER_STATE_DIR", `D:\state`), shared, Places{
-			ConfigFile: `E:/x/b.yaml`, Required: true, ConfDir: `E:/x\conf.d`, StateDir: `E:\s`}},
+			ConfigFile: `E:/x/b.yaml`, Required: true, ConfDir: `E:/x\conf.d`, StateDir: `E:\s`,
+		}},
 		{"Linux home", "linux", "", "", map[string]string{"HOME": "/home/ann"}, "", Places{
 			ConfigFile: "/home/ann/.config/m365-token-broker/broker.yaml", ConfDir: "/home/ann/.config/m365-token-broker/conf.d",
-			StateDir: "/home/ann/.local/state/m365-token-broker"}},
+			StateDir: "/home/ann/.local/state/m365-token-broker",
+		}},
 		{"Linux XDG", "linux", "", "", map[string]string{"XDG_CONFIG_HOME": "/c/", "XDG_STATE_HOME": "/s"}, "", Places{
-			ConfigFile: "/c/m365-token-broker/broker.yaml", ConfDir: "/c/m365-token-broker/conf.d", StateDir: "/s/m365-token-broker"}},
+			ConfigFile: "/c/m365-token-broker/broker.yaml", ConfDir: "/c/m365-token-broker/conf.d", StateDir: "/s/m365-token-broker",
+		}},
 		{"Linux relative XDG is ignored", "linux", "", "", map[string]string{"HOME": "/h", "XDG_CONFIG_HOME": "c", "XDG_STATE_HOME": "s"}, "", Places{
-			ConfigFile: "/h/.config/m365-token-broker/broker.yaml", ConfDir: "/h/.config/m365-token-broker/conf.d", StateDir: "/h/.local/state/m365-token-broker"}},
+			ConfigFile: "/h/.config/m365-token-broker/broker.yaml", ConfDir: "/h/.config/m365-token-broker/conf.d", StateDir: "/h/.local/state/m365-token-broker",
+		}},
 		{"Linux knows no ProgramData", "linux", "", "", map[string]string{"HOME": "/h", "ProgramData": "/p"}, "/p/M365TokenBroker/broker.yaml", Places{
-			ConfigFile: "/h/.config/m365-token-broker/broker.yaml", ConfDir: "/h/.config/m365-token-broker/conf.d", StateDir: "/h/.local/state/m365-token-broker"}},
+			ConfigFile: "/h/.config/m365-token-broker/broker.yaml", ConfDir: "/h/.config/m365-token-broker/conf.d", StateDir: "/h/.local/state/m365-token-broker",
+		}},
 		{"macOS", "darwin", "", "", map[string]string{"HOME": "/Users/ann"}, "", Places{
 			ConfigFile: "/Users/ann/Library/Application Support/m365-token-broker/broker.yaml",
-			ConfDir:    "/Users/ann/Library/Application Support/m365-token-broker/conf.d", StateDir: "/Users/ann/.local/state/m365-token-broker"}},
+			ConfDir:    "/Users/ann/Library/Application Support/m365-token-broker/conf.d", StateDir: "/Users/ann/.local/state/m365-token-broker",
+		}},
 		{"relative flag", "linux", "b.yaml", "s", nil, "", Places{ConfigFile: "b.yaml", Required: true, ConfDir: "./conf.d", StateDir: "s"}},
 		{"root", "linux", "/b.yaml", "/s", nil, "", Places{ConfigFile: "/b.yaml", Required: true, ConfDir: "/conf.d", StateDir: "/s"}},
 	}

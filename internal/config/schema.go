@@ -107,8 +107,9 @@ func (r *reader) scalar(f field, at key, s string, src Source) (value any, ok bo
 		return nil, r.fault(src, at, "begins or ends with a space; remove it")
 	case len(f.enum) > 0 && !slices.Contains(f.enum, s):
 		return nil, r.fault(src, at, fmt.Sprintf("%q is not one of %s%s", s, oneOf(f.enum), didYouMean(s, f.enum)))
-	case isText(f.typ):
-		if err := reflect.New(f.typ).Interface().(encoding.TextUnmarshaler).UnmarshalText([]byte(s)); err != nil {
+	}
+	if into, ok := reflect.TypeAssert[encoding.TextUnmarshaler](reflect.New(f.typ)); ok {
+		if err := into.UnmarshalText([]byte(s)); err != nil {
 			return nil, r.fault(src, at, fmt.Sprintf("%q %v", s, err))
 		}
 	}

@@ -41,6 +41,7 @@ func (s Source) String() string {
 		return s.Name
 	case FromBuiltin:
 		return "built in for cloud " + s.Name
+	case FromDefault:
 	}
 	return string(FromDefault)
 }

@@ -63,7 +63,7 @@ func everybodyMayWrite(sd *windows.SECURITY_DESCRIPTOR) bool {
 		if windows.GetAce(acl, i, &ace) != nil || ace.Header.AceType != windows.ACCESS_ALLOWED_ACE_TYPE {
 			continue
 		}
-		sid := (*windows.SID)(unsafe.Pointer(&ace.SidStart))
+		sid := (*windows.SID)(unsafe.Pointer(&ace.SidStart)) //nolint:gosec // the SID begins in this field (ACCESS_ALLOWED_ACE)
 		if ace.Mask&writeRights != 0 && (sid.IsWellKnown(windows.WinWorldSid) ||
 			sid.IsWellKnown(windows.WinBuiltinUsersSid) || sid.IsWellKnown(windows.WinAuthenticatedUserSid)) {
 			return true

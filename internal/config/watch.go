@@ -79,12 +79,12 @@ func (w *Watcher) Run(ctx context.Context) error {
 	var errs chan error
 	files, err := fsnotify.NewWatcher()
 	if err != nil {
-		w.cfg.Logger.Warn("configuration files cannot be watched; changes need a restart", "error", err)
+		w.cfg.Logger.WarnContext(ctx, "configuration files cannot be watched; changes need a restart", slog.Any("error", err))
 	} else {
 		defer func() { _ = files.Close() }()
 		events, errs = files.Events, files.Errors
 	}
-	w.arm(files)
+	w.arm(ctx, files)
 	var quiet <-chan time.Time
 	var first time.Time // of the changes not yet read
 	for {
@@ -92,8 +92,8 @@ func (w *Watcher) Run(ctx context.Context) error {
 		case <-ctx.Done():
 			return nil
 		case done := <-w.reload:
-			w.arm(files)
-			done <- w.take()
+			w.arm(ctx, files)
+			done <- w.take(ctx)
 		case event := <-events:
 			if !w.concerns(event.Name) {
 				continue
@@ -104,12 +104,12 @@ func (w *Watcher) Run(ctx context.Context) error {
 			quiet = time.After(min(debounce, max(0, debounceMax-time.Since(first))))
 		case err := <-errs:
 			// Events were lost (an overflow): look at the files themselves.
-			w.cfg.Logger.Warn("watching configuration files", "error", err)
+			w.cfg.Logger.WarnContext(ctx, "watching configuration files", slog.Any("error", err))
 			quiet, first = time.After(debounce), time.Now()
 		case <-quiet:
 			quiet = nil
-			w.arm(files)
-			_ = w.take() // told by take itself
+			w.arm(ctx, files)
+			_ = w.take(ctx) // told by take itself
 		}
 	}
 }
@@ -119,7 +119,7 @@ func (w *Watcher) Run(ctx context.Context) error {
 // config directory to appear, and the one behind a symbolic link for its target.
 // Adding a directory twice is harmless; one that does not exist is tried again
 // after the next change.
-func (w *Watcher) arm(files *fsnotify.Watcher) {
+func (w *Watcher) arm(ctx context.Context, files *fsnotify.Watcher) {
 	if files == nil {
 		return
 	}
@@ -131,7 +131,7 @@ func (w *Watcher) arm(files *fsnotify.Watcher) {
 	}
 	for _, d := range dirs {
 		if err := files.Add(d); err != nil && !errors.Is(err, fs.ErrNotExist) {
-			w.cfg.Logger.Warn("a configuration directory cannot be watched; changes in it need a restart", "dir", d, "error", err)
+			w.cfg.Logger.WarnContext(ctx, "a configuration directory cannot be watched; changes in it need a restart", slog.String("dir", d), slog.Any("error", err))
 		}
 	}
 }
@@ -144,7 +144,7 @@ func (w *Watcher) concerns(path string) bool {
 }
 
 // take reads the settings and puts them in force.
-func (w *Watcher) take() error {
+func (w *Watcher) take(ctx context.Context) error {
 	before := w.Current()
 	after, changes, err := w.read(before)
 	if err == nil && len(changes) > 0 {
@@ -153,7 +153,7 @@ func (w *Watcher) take() error {
 	if err != nil {
 		if err.Error() != w.refused {
 			w.refused = err.Error()
-			w.cfg.Logger.Error("the new configuration is refused; the old one stays in force", "error", err)
+			w.cfg.Logger.ErrorContext(ctx, "the new configuration is refused; the old one stays in force", slog.Any("error", err))
 			w.tell(err)
 		}
 		return err
@@ -164,7 +164,7 @@ func (w *Watcher) take() error {
 	}
 	w.current.Store(after)
 	if len(changes) > 0 {
-		w.report(changes)
+		w.report(ctx, changes)
 	}
 	return nil
 }
@@ -187,7 +187,7 @@ func (w *Watcher) tell(err error) {
 	}
 }
 
-func (w *Watcher) report(changes []Change) {
+func (w *Watcher) report(ctx context.Context, changes []Change) {
 	var now, later []string
 	for _, c := range changes {
 		if c.Restart {
@@ -196,8 +196,8 @@ func (w *Watcher) report(changes []Change) {
 			now = append(now, c.Key)
 		}
 	}
-	w.cfg.Logger.Info("the new configuration is in force", "changed", now)
+	w.cfg.Logger.InfoContext(ctx, "the new configuration is in force", slog.Any("changed", now))
 	if len(later) > 0 {
-		w.cfg.Logger.Warn("some changes take effect when the broker starts again", "restart_needed_for", later)
+		w.cfg.Logger.WarnContext(ctx, "some changes take effect when the broker starts again", slog.Any("restart_needed_for", later))
 	}
 }

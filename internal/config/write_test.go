@@ -163,9 +163,13 @@ func TestSaveConsumerRefuses(t *testing.T) {
 		{"other", c, token.KindConflict, "conf.d/other.yaml:2 sets consumers.theirs too, so the broker leaves this file alone; edit it by hand, or move that part to another file of conf.d."},
 		{"No", c, token.KindInvalidRequest, `"No" cannot be the name of a consumer; a name has 1 to 64 characters of a-z, 0-9, ".", "_" and "-", and begins with a letter or a digit, and is no device of Windows such as con or nul.`},
 		{"com1.x", c, token.KindInvalidRequest, `"com1.x" cannot be the name of a consumer; a name has 1 to 64 characters of a-z, 0-9, ".", "_" and "-", and begins with a letter or a digit, and is no device of Windows such as con or nul.`},
-		{"new", Consumer{KeySHA256: []string{digest("1")}, Accounts: []string{"ops"}, Resources: []string{"grap"}}, token.KindInvalidRequest,
+		{
+			"new",
+			Consumer{KeySHA256: []string{digest("1")}, Accounts: []string{"ops"}, Resources: []string{"grap"}},
+			token.KindInvalidRequest,
 			"consumers.new.accounts[0]: there is no account \"ops\"; name an alias from \"accounts\", or write the user name, such as ops@contoso.com; " +
-				"consumers.new.resources[0]: there is no resource \"grap\"; did you mean \"graph\"?"},
+				"consumers.new.resources[0]: there is no resource \"grap\"; did you mean \"graph\"?",
+		},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
