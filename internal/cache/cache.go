@@ -10,6 +10,7 @@ package cache
 
 import (
 	"context"
+	"maps"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -61,9 +62,7 @@ func (c *Cache) Declare(keys ...token.Key) {
 	defer c.mu.Unlock()
 	old := *c.current.Load()
 	next := make(snapshot, len(old)+len(keys))
-	for k, s := range old {
-		next[k] = s
-	}
+	maps.Copy(next, old)
 	for _, k := range keys {
 		if next[k] != nil {
 			continue

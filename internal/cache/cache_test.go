@@ -413,7 +413,7 @@ func TestStatusesShowTrouble(t *testing.T) {
 				st = s
 			}
 		}
-		if st.Problem == nil || !st.Renewal.Dead || st.Renewal.HoldUntil.Sub(time.Now()) != 2*time.Minute {
+		if st.Problem == nil || !st.Renewal.Dead || time.Until(st.Renewal.HoldUntil) != 2*time.Minute {
 			t.Errorf("status %+v", st)
 		}
 	})

@@ -28,6 +28,7 @@ type Entry struct {
 	// The body of GET /v1/token up to the value of expires_in. It holds the
 	// access token, hence the type.
 	head token.Secret
+	size int // see JSONSize
 
 	asked *atomic.Int64 // Unix seconds; shared with the entry's successors
 }
@@ -39,25 +40,26 @@ func newEntry(key token.Key, tok token.Token, asked *atomic.Int64) *Entry {
 		key: key, tok: tok, asked: asked, etag: etag, jitter: jitterOf(etag),
 		received: time.Now(), expires: tok.ExpiresOn.Round(0), lifetime: tok.Lifetime(),
 	}
-	b := make([]byte, 0, len(tok.Access.Reveal())+len(tok.Scope)+256)
-	b = appendField(b, `{"access_token":`, tok.Access.Reveal())
+	access := tok.Access.Reveal()
+	b := make([]byte, 0, len(access)+len(tok.Scope)+256)
+	b = appendField(b, `{"access_token":`, access)
 	b = append(b, `,"token_type":"Bearer","expires_on":`...)
 	b = strconv.AppendInt(b, tok.ExpiresOn.Unix(), 10)
 	b = appendField(b, `,"resource":`, key.Resource)
 	b = appendField(b, `,"scope":`, tok.Scope)
 	b = appendField(b, `,"account":`, key.Account)
 	b = append(b, `,"expires_in":`...)
-	e.head = token.NewSecret(string(b))
+	e.head, e.size = token.NewSecret(string(b)), len(b)+maxTail
 	return e
 }
+
+// maxTail is room enough for what AppendJSON appends to head.
+const maxTail = 48
 
 // appendField appends a literal and a JSON string.
 func appendField(b []byte, literal, value string) []byte {
 	b = append(b, literal...)
-	quoted, err := json.Marshal(value)
-	if err != nil { // a string always marshals
-		panic(err)
-	}
+	quoted, _ := json.Marshal(value) // a string always marshals
 	return append(b, quoted...)
 }
 
@@ -89,7 +91,7 @@ func (e *Entry) AppendJSON(dst []byte, now time.Time, fromCache bool) []byte {
 }
 
 // JSONSize is room enough for AppendJSON, in bytes.
-func (e *Entry) JSONSize() int { return len(e.head.Reveal()) + 48 }
+func (e *Entry) JSONSize() int { return e.size }
 
 // LastAsked is when a consumer last asked for this key; zero where none has.
 func (e *Entry) LastAsked() time.Time {
