@@ -6,9 +6,9 @@
 //	go run ./bench/load -smoke     a few seconds: it runs, its figures mean nothing
 //
 // Everything happens in one run on loopback: the servers, the load and the
-// receiver of the traces are processes of their own, the variants take turns
-// within each round, and what counts is the median of the rounds' ratios, so
-// that a machine that is busy or slow spoils both sides alike.
+// receiver of the traces are processes of their own, the variants take short
+// turns in many rounds, and what counts is the median of the rounds' ratios, so
+// that a machine that is busy or slow spoils all sides alike.
 package main
 
 import (
@@ -73,7 +73,7 @@ func run(ctx context.Context, args []string, out io.Writer) error {
 }
 
 func parse(args []string) (plan, error) {
-	p := plan{rounds: 9, duration: 3 * time.Second, connections: 8, accounts: 1000, starts: 7}
+	p := plan{rounds: 60, duration: 400 * time.Millisecond, connections: 8, accounts: 1000, starts: 7}
 	smoke := plan{rounds: 1, duration: 200 * time.Millisecond, connections: 4, accounts: 5, starts: 1}
 	fs := flag.NewFlagSet("load", flag.ContinueOnError)
 	isSmoke := fs.Bool("smoke", false, "only see that it runs")
@@ -87,7 +87,7 @@ func parse(args []string) (plan, error) {
 	if *isSmoke {
 		return smoke, nil
 	}
-	if p.rounds < 1 || p.rounds > 100 || p.duration > time.Minute || p.connections < 1 || p.connections > 256 || p.accounts > 10000 {
+	if p.rounds < 1 || p.rounds > 1000 || p.duration > time.Minute || p.connections < 1 || p.connections > 256 || p.accounts > 10000 {
 		return p, errors.New("these limits would take too long")
 	}
 	return p, nil

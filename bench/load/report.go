@@ -21,9 +21,12 @@ type footprint struct {
 	firstToken []time.Duration
 }
 
-func median[T ~int64 | ~float64](all []T) T {
+func median[T ~int64 | ~float64](all []T) T { return quantile(all, 1, 2) }
+
+// quantile is the value below which part of whole of the values lie.
+func quantile[T ~int64 | ~float64](all []T, part, whole int) T {
 	s := slices.Sorted(slices.Values(all))
-	return s[len(s)/2]
+	return s[len(s)*part/whole]
 }
 
 // over takes one figure of every round.
@@ -40,7 +43,7 @@ func over[T any](rounds []sample, figure func(sample) T) []T {
 func report(out io.Writer, p plan, speeds []speed, f footprint) error {
 	base := speeds[0]
 	_, err := fmt.Fprintf(out, "%s, %d cores, %d rounds of %v, %d connections\n\n"+
-		"| variant | requests/s | of bare echo | worst to best round | p50 | p99 | CPU per request | spans per request |\n"+
+		"| variant | requests/s | of bare echo | middle half of the rounds | p50 | p99 | CPU per request | spans per request |\n"+
 		"| --- | ---: | ---: | --- | ---: | ---: | ---: | ---: |\n",
 		runtime.Version(), runtime.NumCPU(), p.rounds, p.duration, p.connections)
 	for _, s := range speeds {
@@ -51,7 +54,7 @@ func report(out io.Writer, p plan, speeds []speed, f footprint) error {
 		if err == nil {
 			_, err = fmt.Fprintf(out, "| %s | %.0f | **%.2f** | %.2f to %.2f | %v | %v | %v | %.2f |\n", s.name,
 				median(over(s.rounds, func(r sample) float64 { return r.perSecond })),
-				median(ratios), slices.Min(ratios), slices.Max(ratios),
+				median(ratios), quantile(ratios, 1, 4), quantile(ratios, 3, 4),
 				median(over(s.rounds, func(r sample) time.Duration { return r.p50 })).Round(time.Microsecond),
 				median(over(s.rounds, func(r sample) time.Duration { return r.p99 })).Round(10*time.Microsecond),
 				median(over(s.rounds, func(r sample) time.Duration { return r.cpu })).Round(100*time.Nanosecond),
