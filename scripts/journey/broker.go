@@ -28,7 +28,8 @@ type broker struct {
 	log    string
 
 	serving *exec.Cmd
-	done    chan error
+	done    chan struct{} // closed when serving has ended, with end as its result
+	end     error
 }
 
 // newBroker writes the configuration.
@@ -99,13 +100,15 @@ func (b *broker) serve(ctx context.Context) error {
 	if err := b.serving.Start(); err != nil {
 		return err
 	}
-	b.done = make(chan error, 1)
-	go func() { b.done <- b.serving.Wait() }()
+	b.done = make(chan struct{})
+	go func() {
+		b.end = b.serving.Wait()
+		close(b.done)
+	}()
 	for deadline := time.Now().Add(30 * time.Second); time.Now().Before(deadline); time.Sleep(50 * time.Millisecond) {
 		select {
-		case err := <-b.done:
-			b.serving = nil
-			return fmt.Errorf("serve ended at once: %w", err)
+		case <-b.done:
+			return fmt.Errorf("serve ended at once: %w", b.ended())
 		default:
 		}
 		if _, err := b.call(ctx, http.MethodGet, "/livez", nil); err == nil {
@@ -115,12 +118,18 @@ func (b *broker) serve(ctx context.Context) error {
 	return errors.New("serve does not answer on /livez")
 }
 
+// ended waits for the end of the process.
+func (b *broker) ended() error {
+	<-b.done
+	b.serving = nil
+	return b.end
+}
+
 // kill ends the broker as a power cut would.
 func (b *broker) kill() {
 	if b.serving != nil {
 		_ = b.serving.Process.Kill()
-		_ = <-b.done
-		b.serving = nil
+		_ = b.ended()
 	}
 }
 
@@ -130,9 +139,8 @@ func (b *broker) stop() error {
 		return err
 	}
 	select {
-	case err := <-b.done:
-		b.serving = nil
-		return err
+	case <-b.done:
+		return b.ended()
 	case <-time.After(15 * time.Second):
 		b.kill()
 		return errors.New("the broker did not end within 15 s of an interrupt")
