@@ -167,6 +167,26 @@ func TestValidTokenSurvivesFailure(t *testing.T) {
 	})
 }
 
+func TestForceTellsWhatOnlyAPersonCanMend(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		a := newAuthority()
+		c := newCache(a)
+		first := get(t, c, token.Request{Key: graph})
+		a.set(func(a *authority) { a.fail = &token.Error{Kind: token.KindUnavailable, Status: 503} })
+		if ans := get(t, c, token.Request{Key: graph, Force: true}); ans.Entry != first.Entry || ans.Warning == nil {
+			t.Error("an outage: want the token in hand, with a warning")
+		}
+		time.Sleep(time.Minute)
+		a.set(func(a *authority) { a.fail = &token.Error{Kind: token.KindSignInRequired} })
+		if _, err := c.Token(t.Context(), token.Request{Key: graph, Force: true}); token.KindOf(err) != token.KindSignInRequired {
+			t.Errorf("revoked: %v, want sign-in-required", err)
+		}
+		if ans := get(t, c, token.Request{Key: graph}); ans.Entry != first.Entry {
+			t.Error("who did not force goes on with the valid token")
+		}
+	})
+}
+
 func TestFailuresAreRemembered(t *testing.T) {
 	tests := []struct {
 		name      string

@@ -77,11 +77,13 @@ func (c *Cache) await(ctx context.Context, req token.Request) (Answer, error) {
 
 // fallback serves the token in hand where a renewal failed and the token is
 // still valid. A caller with a claims challenge was refused with that token, so
-// it gets the error.
+// it gets the error; so does one that forced the renewal, where only a person
+// can mend the failure.
 func (c *Cache) fallback(s *slot, req token.Request, err *token.Error) (Answer, error) {
 	now := time.Now()
 	s.asked.Store(now.Unix())
-	if e := s.entry.Load(); e != nil && req.Claims == "" && e.left(now) > 0 {
+	useless := req.Claims != "" || (req.Force && err.Kind.UserAction() != "none")
+	if e := s.entry.Load(); e != nil && !useless && e.left(now) > 0 {
 		return Answer{Entry: e, FromCache: true, Warning: err}, nil
 	}
 	return Answer{}, err

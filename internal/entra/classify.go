@@ -75,7 +75,7 @@ func kindOfError(s step, e oauthError) token.Kind {
 	case "authorization_declined":
 		return token.KindDeclined
 	case "access_denied":
-		if s == stepRedeem {
+		if s == stepRedeem || slices.ContainsFunc(e.aadsts, blockedByAdmin) {
 			return token.KindPolicyBlocked
 		}
 		return token.KindDeclined // RFC 8628 section 3.5, RFC 6749 section 4.1.2.1

@@ -144,6 +144,7 @@ func TestDeviceCodeEnds(t *testing.T) {
 	}{
 		"declined":         {oauth(400, "authorization_declined"), token.KindDeclined, "declined"},
 		"access_denied":    {oauth(400, "access_denied"), token.KindDeclined, "declined"},
+		"admin consent":    {oauth(400, "access_denied", aadsts(90094)...), token.KindPolicyBlocked, "administrator"},
 		"consent declined": {oauth(400, "access_denied", aadsts(65004)...), token.KindDeclined, "consent"},
 		"expired_token":    {oauth(400, "expired_token", aadsts(70020)...), token.KindExpired, "start the sign-in again"},
 		"bad code":         {oauth(400, "bad_verification_code"), token.KindExpired, "start the sign-in again"},
