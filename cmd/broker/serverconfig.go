@@ -27,7 +27,7 @@ func (p *parts) apiConfig() httpapi.Config {
 		Ready:       p.ready,
 		Log:         p.log,
 		Metrics:     p.tel.MetricsHandler(),
-		GateRefused: func(reason string) { p.tel.GateRefusal(context.Background(), reason) },
+		GateRefused: p.tel.GateRefusal,
 		Wrap:        p.tel.Handler,
 		SetRoute:    p.tel.SetRoute,
 	}

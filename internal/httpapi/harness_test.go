@@ -82,7 +82,7 @@ func newStack(t testing.TB, change ...func(*Config)) *stack {
 			w.Header().Set("Content-Type", "text/plain; version=0.0.4")
 			_, _ = io.WriteString(w, "up 1\n")
 		}),
-		GateRefused: func(reason string) { s.refused[reason]++ },
+		GateRefused: func(_ context.Context, reason string) { s.refused[reason]++ },
 	}
 	for _, c := range change {
 		c(&cfg)

@@ -77,7 +77,7 @@ type Config struct {
 	// Metrics answers /metrics; nil: metrics are off.
 	Metrics http.Handler
 	// GateRefused counts a request that the gate refused; may be nil.
-	GateRefused func(reason string)
+	GateRefused func(ctx context.Context, reason string)
 	// Wrap puts telemetry round every request that the gate let pass; may be nil.
 	Wrap func(http.Handler) http.Handler
 	// SetRoute tells telemetry the route as method and pattern, such as
@@ -148,7 +148,7 @@ func (s *Server) serve(w http.ResponseWriter, r *http.Request) {
 	h["Cache-Control"] = noStore
 	if why, err := s.gate(w, r); err != nil {
 		if s.cfg.GateRefused != nil {
-			s.cfg.GateRefused(why)
+			s.cfg.GateRefused(r.Context(), why)
 		}
 		s.fail(w, r, err)
 		return
