@@ -37,7 +37,7 @@ func (a *api) call(ctx context.Context, method, path string, query url.Values, i
 	if err != nil {
 		return unreachable(a.base, err)
 	}
-	defer res.Body.Close()
+	defer func() { _ = res.Body.Close() }() // it was only read
 	body, err := io.ReadAll(io.LimitReader(res.Body, maxAnswer))
 	if err != nil {
 		return unreachable(a.base, err)
@@ -86,8 +86,7 @@ func unreachable(base string, err error) error {
 	if errors.Is(err, context.Canceled) {
 		return token.NewError(token.KindCancelled, "", "Cancelled.")
 	}
-	var u *url.Error
-	if errors.As(err, &u) {
+	if u, ok := errors.AsType[*url.Error](err); ok {
 		err = u.Err
 	}
 	return fmt.Errorf("the broker at %s does not answer; see its log, or start it with `broker serve`: %w", base, err)

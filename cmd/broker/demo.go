@@ -42,7 +42,7 @@ TLS on loopback; nothing leaves this machine and nothing stays behind.`,
 
 // demo plays the story in a directory of its own and removes it.
 func demo(ctx context.Context, env environment) (err error) {
-	ctx, stop := lifecycle.Signals(ctx, os.Exit)
+	ctx, stop := lifecycle.Signals(ctx, env.exit)
 	defer stop()
 	ctx, cancel := context.WithTimeout(ctx, demoTime)
 	defer cancel()

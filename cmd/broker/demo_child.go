@@ -3,11 +3,13 @@ package main
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"time"
 
@@ -59,14 +61,14 @@ func (c *child) await(ctx context.Context, ready string) error {
 	tick := time.NewTicker(20 * time.Millisecond)
 	defer tick.Stop()
 	for {
-		if data, err := os.ReadFile(ready); err == nil { //nolint:gosec // our own file
+		if data, err := os.ReadFile(ready); err == nil {
 			c.listen = strings.TrimSpace(string(data))
 			return nil
 		}
 		select {
 		case err := <-c.ended:
 			c.ended <- err
-			return fmt.Errorf("the broker did not start (%v):\n%s", err, c.log.String())
+			return fmt.Errorf("the broker did not start (%w):\n%s", err, c.log.String())
 		case <-ctx.Done():
 			return ctx.Err()
 		case <-tick.C:
@@ -83,9 +85,12 @@ func (c *child) kill() {
 
 // stop ends the broker in good order where the platform has a way to ask for it.
 func (c *child) stop(ctx context.Context) error {
-	if err := c.cmd.Process.Signal(os.Interrupt); err != nil { // Windows has no such signal for a process without a console
+	if runtime.GOOS == "windows" { // has no such signal for a process without a console
 		c.kill()
 		return nil
+	}
+	if err := c.cmd.Process.Signal(os.Interrupt); err != nil && !errors.Is(err, os.ErrProcessDone) {
+		return fmt.Errorf("stop the broker: %w", err)
 	}
 	select {
 	case err := <-c.ended:

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"encoding/xml"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -52,7 +53,7 @@ func inbox(body []byte) (name, total string, err error) {
 	d := xml.NewDecoder(strings.NewReader(string(body)))
 	for {
 		t, err := d.Token()
-		if err == io.EOF {
+		if errors.Is(err, io.EOF) {
 			return name, total, nil
 		}
 		if err != nil {
@@ -88,7 +89,7 @@ func (s *story) call(ctx context.Context, method, address, body, accessToken str
 	if err != nil {
 		return nil, fmt.Errorf("call the service: %w", err)
 	}
-	defer res.Body.Close()
+	defer func() { _ = res.Body.Close() }() // it was only read
 	data, err := io.ReadAll(io.LimitReader(res.Body, maxAnswer))
 	if err != nil {
 		return nil, fmt.Errorf("read the answer: %w", err)

@@ -11,7 +11,7 @@ import (
 
 func main() {
 	os.Exit(run(context.Background(), os.Args[1:], environment{
-		getenv: os.Getenv, environ: os.Environ(), stdin: os.Stdin, stdout: os.Stdout, stderr: os.Stderr,
+		getenv: os.Getenv, environ: os.Environ(), stdin: os.Stdin, stdout: os.Stdout, stderr: os.Stderr, exit: os.Exit,
 	}))
 }
 
@@ -21,6 +21,7 @@ type environment struct {
 	environ        []string
 	stdin          io.Reader
 	stdout, stderr io.Writer
+	exit           func(code int) // ends the process at once, for a second Ctrl-C
 }
 
 // run executes one command line and returns the exit code.

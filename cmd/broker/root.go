@@ -27,7 +27,6 @@ type options struct {
 	config   string
 	stateDir string
 	set      []string // key=value, in the order given
-	output   string   // text or json, where the command prints data
 }
 
 // newRoot builds the command tree.

@@ -80,7 +80,7 @@ func newScenarios(o *options) *cobra.Command {
 
 // runSandbox keeps the sandbox running until a signal.
 func runSandbox(ctx context.Context, o *options, f *sandboxFlags) error {
-	ctx, stop := lifecycle.Signals(ctx, os.Exit)
+	ctx, stop := lifecycle.Signals(ctx, o.env.exit)
 	defer stop()
 	if f.verbose {
 		f.config.Log = slog.New(slog.NewTextHandler(o.env.stderr, &slog.HandlerOptions{Level: slog.LevelDebug}))

@@ -71,7 +71,7 @@ func serve(ctx context.Context, o *options, ready string, keyInFile bool) error 
 	if err != nil {
 		return errors.Join(err, listener.Close())
 	}
-	ctx, stop := lifecycle.Signals(ctx, os.Exit)
+	ctx, stop := lifecycle.Signals(ctx, o.env.exit)
 	defer stop()
 	if err := p.announce(ctx, lock, ready); err != nil {
 		return errors.Join(err, listener.Close(), p.close(context.WithoutCancel(ctx)))
@@ -108,7 +108,7 @@ func (p *parts) announce(ctx context.Context, lock *lifecycle.InstanceLock, read
 		return err
 	}
 	for _, w := range p.loaded.Warnings {
-		p.log.WarnContext(ctx, w)
+		p.log.WarnContext(ctx, "a setting needs a look", slog.String("warning", w))
 	}
 	if err := credstore.Check(ctx, p.store); err != nil {
 		p.log.ErrorContext(ctx, "the secret store does not work at the moment; sign-ins are kept in memory and stored when it does", slog.Any("error", err))
