@@ -6,6 +6,7 @@ import (
 	"errors"
 	"math"
 	"net/http"
+	"regexp"
 	"strconv"
 	"time"
 
@@ -56,6 +57,10 @@ var meanings = map[token.Kind]meaning{
 	token.KindStore:           {503, "The secret store failed", 0, "Run broker doctor; it says what is wrong with the secret store."},
 }
 
+// keyShape is a key that a caller put where a name belongs. Its own log often
+// keeps the error, so the sentence does not repeat it.
+var keyShape = regexp.MustCompile(`\b(brk|bra)_[A-Za-z0-9_-]{6,}`)
+
 // statusError is an error with another status than its kind's.
 type statusError struct {
 	status int
@@ -84,6 +89,7 @@ func ProblemOf(e *token.Error) Problem {
 	if p.Detail == "" {
 		p.Detail = m.detail
 	}
+	p.Detail = keyShape.ReplaceAllString(p.Detail, "[a key]")
 	if p.RetryAfter == 0 {
 		p.RetryAfter = wholeSeconds(m.retry)
 	}

@@ -51,6 +51,20 @@ func TestEverythingKnown(t *testing.T) {
 	}
 }
 
+// A key in the place of a name is not repeated: the error ends in the caller's log.
+func TestAProblemRepeatsNoKey(t *testing.T) {
+	key := "brk_" + strings.Repeat("x", 43)
+	p := ProblemOf(token.NewError(token.KindUnknownResource, "", "There is no resource \""+key+"\"."))
+	if strings.Contains(p.Detail, "brk_") || !strings.Contains(p.Detail, "[a key]") {
+		t.Errorf("detail: %s", p.Detail)
+	}
+	s := newStack(t)
+	s.problem(s.do(call{path: "/v1/token?resource=graph&" + s.crm + "=1", key: s.crm}), http.StatusBadRequest, token.KindInvalidRequest)
+	if res := s.do(call{path: "/v1/token?resource=graph&" + s.crm + "=1", key: s.crm}); strings.Contains(string(read(t, res)), s.crm[:20]) {
+		t.Error("the key is repeated")
+	}
+}
+
 func TestEveryKindHasAMeaning(t *testing.T) {
 	for _, k := range token.Kinds() {
 		m, ok := meanings[k]
