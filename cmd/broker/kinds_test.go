@@ -298,7 +298,7 @@ var signInOutcomes = map[string]struct {
 	"consent_required": {"failed", "sign-in-required"},
 	"message_only":     {"failed", "policy-blocked"}, "additional_action": {"failed", "policy-blocked"},
 	"disabled":          {"failed", "policy-blocked"},
-	"admin_consent":     {"declined", "sign-in-declined"},
+	"admin_consent":     {"failed", "policy-blocked"},
 	"public_client_off": {"failed", "configuration"}, "app_not_found": {"failed", "configuration"}, "invalid_scope": {"failed", "configuration"},
 	"invalid_resource": {"failed", "configuration"}, "wrong_cloud": {"failed", "configuration"},
 	"loop": {"succeeded", ""}, "throttled": {"succeeded", ""}, "throttled_bare": {"succeeded", ""}, "server_error": {"succeeded", ""},
