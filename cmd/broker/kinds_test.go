@@ -27,55 +27,57 @@ type kindOutcome struct {
 	hold   time.Duration // for so long the authority is left alone
 	wide   bool          // the account's other resource is held too
 	claims bool          // the problem says what to sign in with
+
+	scenario string
 }
 
 // refreshOutcomes is what becomes of a renewal in each scenario. A step-up, a
 // missing consent and a policy may be about one resource, so the other one is
 // tried on its own.
 var refreshOutcomes = map[string]kindOutcome{
-	"bad_token":         {409, "sign-in-required", "sign-in", "sign_in_required", 2 * time.Minute, true, false},
-	"token_expired":     {409, "sign-in-required", "sign-in", "sign_in_required", 2 * time.Minute, true, false},
-	"sign_in_frequency": {409, "sign-in-required", "sign-in", "sign_in_required", 2 * time.Minute, true, false},
-	"login_required":    {409, "sign-in-required", "sign-in", "sign_in_required", 2 * time.Minute, true, false},
-	"password_expired":  {409, "sign-in-required", "sign-in", "sign_in_required", 2 * time.Minute, true, false},
-	"basic_action":      {409, "sign-in-required", "sign-in", "degraded", 2 * time.Minute, false, true},
-	"claims_challenge":  {409, "sign-in-required", "sign-in", "degraded", 2 * time.Minute, false, true},
-	"consent_required":  {409, "sign-in-required", "sign-in", "degraded", 2 * time.Minute, false, false},
+	"bad_token":         {409, "sign-in-required", "sign-in", "sign_in_required", 2 * time.Minute, true, false, ""},
+	"token_expired":     {409, "sign-in-required", "sign-in", "sign_in_required", 2 * time.Minute, true, false, ""},
+	"sign_in_frequency": {409, "sign-in-required", "sign-in", "sign_in_required", 2 * time.Minute, true, false, ""},
+	"login_required":    {409, "sign-in-required", "sign-in", "sign_in_required", 2 * time.Minute, true, false, ""},
+	"password_expired":  {409, "sign-in-required", "sign-in", "sign_in_required", 2 * time.Minute, true, false, ""},
+	"basic_action":      {409, "sign-in-required", "sign-in", "degraded", 2 * time.Minute, false, true, ""},
+	"claims_challenge":  {409, "sign-in-required", "sign-in", "degraded", 2 * time.Minute, false, true, ""},
+	"consent_required":  {409, "sign-in-required", "sign-in", "degraded", 2 * time.Minute, false, false, ""},
 
-	"message_only":      {403, "policy-blocked", "contact-admin", "degraded", 15 * time.Minute, false, true},
-	"additional_action": {403, "policy-blocked", "contact-admin", "degraded", 15 * time.Minute, false, false},
-	"disabled":          {403, "policy-blocked", "contact-admin", "degraded", 15 * time.Minute, false, false},
-	"admin_consent":     {403, "policy-blocked", "contact-admin", "degraded", 15 * time.Minute, false, false},
+	"message_only":      {403, "policy-blocked", "contact-admin", "degraded", 15 * time.Minute, false, true, ""},
+	"additional_action": {403, "policy-blocked", "contact-admin", "degraded", 15 * time.Minute, false, false, ""},
+	"disabled":          {403, "policy-blocked", "contact-admin", "degraded", 15 * time.Minute, false, false, ""},
+	"admin_consent":     {403, "policy-blocked", "contact-admin", "degraded", 15 * time.Minute, false, false, ""},
 
-	"public_client_off": {500, "configuration", "contact-admin", "degraded", time.Minute, false, false},
-	"app_not_found":     {500, "configuration", "contact-admin", "degraded", time.Minute, false, false},
-	"invalid_scope":     {500, "configuration", "contact-admin", "degraded", time.Minute, false, false},
-	"invalid_resource":  {500, "configuration", "contact-admin", "degraded", time.Minute, false, false},
-	"wrong_cloud":       {500, "configuration", "contact-admin", "degraded", time.Minute, false, false},
+	"public_client_off": {500, "configuration", "contact-admin", "degraded", time.Minute, false, false, ""},
+	"app_not_found":     {500, "configuration", "contact-admin", "degraded", time.Minute, false, false, ""},
+	"invalid_scope":     {500, "configuration", "contact-admin", "degraded", time.Minute, false, false, ""},
+	"invalid_resource":  {500, "configuration", "contact-admin", "degraded", time.Minute, false, false, ""},
+	"wrong_cloud":       {500, "configuration", "contact-admin", "degraded", time.Minute, false, false, ""},
 
-	"loop":              {503, "throttled", "none", "degraded", 5 * time.Minute, true, false},
-	"throttled":         {503, "throttled", "none", "degraded", 30 * time.Second, true, false},
-	"throttled_bare":    {503, "throttled", "none", "degraded", time.Minute, true, false},
-	"server_error":      {503, "upstream-unavailable", "none", "degraded", time.Minute, true, false},
-	"unavailable":       {503, "upstream-unavailable", "none", "degraded", time.Minute, true, false},
-	"unavailable_retry": {503, "upstream-unavailable", "none", "degraded", 30 * time.Second, true, false},
-	"bad_gateway":       {503, "upstream-unavailable", "none", "degraded", time.Minute, true, false},
-	"gateway_timeout":   {503, "upstream-unavailable", "none", "degraded", time.Minute, true, false},
-	"reset":             {503, "upstream-unavailable", "none", "degraded", 5 * time.Second, true, false},
-	"cut":               {503, "upstream-unavailable", "none", "degraded", 5 * time.Second, true, false},
-	"lost":              {503, "upstream-unavailable", "none", "degraded", 5 * time.Second, true, false},
-	"proxy_auth":        {503, "upstream-unavailable", "none", "degraded", 5 * time.Second, true, false},
-	"hang":              {504, "upstream-timeout", "none", "degraded", 5 * time.Second, true, false},
+	"loop":              {503, "throttled", "none", "degraded", 5 * time.Minute, true, false, ""},
+	"throttled":         {503, "throttled", "none", "degraded", 30 * time.Second, true, false, ""},
+	"throttled_bare":    {503, "throttled", "none", "degraded", time.Minute, true, false, ""},
+	"server_error":      {503, "upstream-unavailable", "none", "degraded", time.Minute, true, false, ""},
+	"unavailable":       {503, "upstream-unavailable", "none", "degraded", time.Minute, true, false, ""},
+	"unavailable_retry": {503, "upstream-unavailable", "none", "degraded", 30 * time.Second, true, false, ""},
+	"bad_gateway":       {503, "upstream-unavailable", "none", "degraded", time.Minute, true, false, ""},
+	"gateway_timeout":   {503, "upstream-unavailable", "none", "degraded", time.Minute, true, false, ""},
+	"reset":             {503, "upstream-unavailable", "none", "degraded", 5 * time.Second, true, false, ""},
+	"cut":               {503, "upstream-unavailable", "none", "degraded", 5 * time.Second, true, false, ""},
+	"lost":              {503, "upstream-unavailable", "none", "degraded", 5 * time.Second, true, false, ""},
+	"proxy_auth":        {503, "upstream-unavailable", "none", "degraded", 5 * time.Second, true, false, ""},
+	"hang":              {504, "upstream-timeout", "none", "degraded", 5 * time.Second, true, false, ""},
 
-	"portal":          {502, "upstream-invalid", "none", "degraded", 5 * time.Second, true, false},
-	"redirect":        {502, "upstream-invalid", "none", "degraded", 5 * time.Second, true, false},
-	"redirect_post":   {502, "upstream-invalid", "none", "degraded", 5 * time.Second, true, false},
-	"empty":           {502, "upstream-invalid", "none", "degraded", 5 * time.Second, true, false},
-	"error_200":       {502, "upstream-invalid", "none", "degraded", 5 * time.Second, true, false},
-	"huge":            {502, "upstream-invalid", "none", "degraded", 5 * time.Second, true, false},
-	"truncated":       {502, "upstream-invalid", "none", "degraded", 5 * time.Second, true, false},
-	"no_access_token": {502, "upstream-invalid", "none", "degraded", 5 * time.Second, true, false},
-	"no_expires_in":   {502, "upstream-invalid", "none", "degraded", 5 * time.Second, true, false},
+	"portal":          {502, "upstream-invalid", "none", "degraded", 5 * time.Second, true, false, ""},
+	"redirect":        {502, "upstream-invalid", "none", "degraded", 5 * time.Second, true, false, ""},
+	"redirect_post":   {502, "upstream-invalid", "none", "degraded", 5 * time.Second, true, false, ""},
+	"empty":           {502, "upstream-invalid", "none", "degraded", 5 * time.Second, true, false, ""},
+	"error_200":       {502, "upstream-invalid", "none", "degraded", 5 * time.Second, true, false, ""},
+	"huge":            {502, "upstream-invalid", "none", "degraded", 5 * time.Second, true, false, ""},
+	"truncated":       {502, "upstream-invalid", "none", "degraded", 5 * time.Second, true, false, ""},
+	"no_access_token": {502, "upstream-invalid", "none", "degraded", 5 * time.Second, true, false, ""},
+	"no_expires_in":   {502, "upstream-invalid", "none", "degraded", 5 * time.Second, true, false, ""},
 
 	// Answers that serve all the same.
 	"slow":             {status: 200, state: "ok"},
@@ -89,58 +91,72 @@ var refreshOutcomes = map[string]kindOutcome{
 // how long the authority is left alone, and that it heals by itself.
 func TestEveryScenarioOfARenewal(t *testing.T) {
 	t.Parallel()
-	for _, sc := range sandbox.Scenarios() {
-		if !slices.Contains(sc.Endpoints, sandbox.EndpointTokenRefresh) {
-			continue
+	synctest.Test(t, func(t *testing.T) {
+		w := newBubble(t, bubbleOptions())
+		defer w.close()
+		w.ready()
+		for _, sc := range sandbox.Scenarios() {
+			if !slices.Contains(sc.Endpoints, sandbox.EndpointTokenRefresh) {
+				continue
+			}
+			want, known := refreshOutcomes[sc.Name]
+			if !known {
+				t.Errorf("scenario %s has no outcome in this test", sc.Name)
+				continue
+			}
+			want.scenario = sc.Name
+			w.playRenewal(t, want)
 		}
-		want, known := refreshOutcomes[sc.Name]
-		if !known {
-			t.Errorf("scenario %s has no outcome in this test", sc.Name)
-			continue
-		}
-		t.Run(sc.Name, func(t *testing.T) { synctest.Test(t, func(t *testing.T) { playRenewal(t, sc.Name, want) }) })
-	}
+	})
 }
 
-func playRenewal(t *testing.T, scenario string, want kindOutcome) {
-	w := newBubble(t, bubbleOptions())
-	defer w.close()
-	w.ready()
-	w.fault(sandbox.Fault{Scenario: scenario, Endpoint: sandbox.EndpointTokenRefresh})
+// playRenewal plays one scenario on a new sign-in.
+func (w *world) playRenewal(t *testing.T, want kindOutcome) {
+	t.Helper()
+	w.sb.ClearFaults()
+	w.signIn(alice)
+	w.sb.ResetStats()
+	w.fault(sandbox.Fault{Scenario: want.scenario, Endpoint: sandbox.EndpointTokenRefresh})
 	began := time.Now()
 	first := w.get("graph")
 	if took := time.Since(began); took > 20*time.Second {
-		t.Errorf("the caller waited %v", took)
+		t.Errorf("%s: the caller waited %v", want.scenario, took)
 	}
 	if first.status != want.status {
-		t.Fatalf("status %d, want %d: %s", first.status, want.status, first.body)
+		t.Errorf("%s: status %d, want %d: %s", want.scenario, first.status, want.status, first.body)
 	}
 	if got := w.account(alice).State; got != want.state {
-		t.Errorf("account is %s, want %s", got, want.state)
+		t.Errorf("%s: account is %s, want %s", want.scenario, got, want.state)
 	}
 	if first.status == http.StatusOK {
 		return
 	}
 	checkProblem(t, first, want)
-	again := w.get("graph")
-	checkProblem(t, again, want)
+	checkProblem(t, w.get("graph"), want)
 	if got := w.redemptions(); got != 1 {
-		t.Errorf("the failure is not remembered: %d requests to the authority", got)
+		t.Errorf("%s: the failure is not remembered: %d requests to the authority", want.scenario, got)
 	}
 	w.get("ews")
 	if wide := w.redemptions() == 1; wide != want.wide {
-		t.Errorf("the other resource is held: %v, want %v", wide, want.wide)
+		t.Errorf("%s: the other resource is held: %v, want %v", want.scenario, wide, want.wide)
 	}
+	w.checkHealing(t, want)
+}
+
+// checkHealing looks at the first request after the time for which a failure is
+// remembered, and at the last before.
+func (w *world) checkHealing(t *testing.T, want kindOutcome) {
+	t.Helper()
 	w.sb.ClearFaults()
 	w.sb.ResetStats()
 	time.Sleep(want.hold - 100*time.Millisecond)
 	if a := w.get("graph"); a.status != want.status || w.redemptions() != 0 {
-		t.Errorf("a moment before its time: status %d, %d requests to the authority", a.status, w.redemptions())
+		t.Errorf("%s: a moment before its time: status %d, %d requests to the authority", want.scenario, a.status, w.redemptions())
 	}
 	time.Sleep(200 * time.Millisecond)
 	w.token("graph")
 	if a := w.account(alice); a.State != httpapi.AccountStateOk && want.wide {
-		t.Errorf("healed, but the account is %s: %+v", a.State, a.Problem)
+		t.Errorf("%s: healed, but the account is %s: %+v", want.scenario, a.State, a.Problem)
 	}
 }
 
@@ -150,20 +166,20 @@ func checkProblem(t *testing.T, a answer, want kindOutcome) {
 	p := a.problem()
 	retryable := want.action == "none"
 	if a.status != want.status || p.Code != want.code || p.UserAction != want.action || p.Retryable != retryable {
-		t.Errorf("status %d, %+v; want %+v", a.status, p, want)
+		t.Errorf("%s: status %d, %+v; want %+v", want.scenario, a.status, p, want)
 	}
 	seconds, _ := strconv.Atoi(a.header.Get("Retry-After"))
 	if retryable != (seconds > 0) || p.RetryAfter != seconds || seconds > int(want.hold.Seconds()) {
-		t.Errorf("Retry-After %q, retry_after %d; the broker itself waits %v", a.header.Get("Retry-After"), p.RetryAfter, want.hold)
+		t.Errorf("%s: Retry-After %q, retry_after %d; the broker itself waits %v", want.scenario, a.header.Get("Retry-After"), p.RetryAfter, want.hold)
 	}
 	if (p.Claims != "") != want.claims {
-		t.Errorf("claims %q", p.Claims)
+		t.Errorf("%s: claims %q", want.scenario, p.Claims)
 	}
 	if signIn := want.code == "sign-in-required"; signIn != (p.SignIn != "") {
-		t.Errorf("sign_in %q", p.SignIn)
+		t.Errorf("%s: sign_in %q", want.scenario, p.SignIn)
 	}
 	if p.Detail == "" || p.Instance == "" {
-		t.Errorf("no detail or instance: %+v", p)
+		t.Errorf("%s: no detail or instance: %+v", want.scenario, p)
 	}
 }
 
@@ -249,7 +265,7 @@ func TestConsentOfOneResource(t *testing.T) {
 		defer w.close()
 		w.ready()
 		w.fault(sandbox.Fault{Scenario: "scope_declined", Endpoint: sandbox.EndpointTokenRefresh, Count: 1})
-		checkProblem(t, w.get("ews"), kindOutcome{409, "sign-in-required", "sign-in", "", 2 * time.Minute, false, false})
+		checkProblem(t, w.get("ews"), kindOutcome{409, "sign-in-required", "sign-in", "", 2 * time.Minute, false, false, ""})
 		w.token("graph")
 		if got := w.account(alice).State; got != httpapi.AccountStateDegraded {
 			t.Errorf("the account is %s", got)
@@ -316,24 +332,23 @@ var signInOutcomes = map[string]struct {
 
 func TestEveryScenarioOfASignIn(t *testing.T) {
 	t.Parallel()
-	for _, sc := range sandbox.Scenarios() {
-		if !slices.Contains(sc.Endpoints, sandbox.EndpointTokenPoll) {
-			continue
+	synctest.Test(t, func(t *testing.T) {
+		w := newBubble(t, bubbleOptions())
+		defer w.close()
+		for _, sc := range sandbox.Scenarios() {
+			if !slices.Contains(sc.Endpoints, sandbox.EndpointTokenPoll) {
+				continue
+			}
+			v := w.begin(`{"account":"` + alice + `"}`)
+			w.fault(sandbox.Fault{Scenario: sc.Name, Endpoint: sandbox.EndpointTokenPoll, Count: 2})
+			if err := w.sb.Approve(v.UserCode, alice); err != nil {
+				t.Fatal(err)
+			}
+			v = w.follow(v.ID)
+			if want, known := signInOutcomes[sc.Name]; !known || v.State != want.state || v.Problem.Code != want.code {
+				t.Errorf("%s: ended as %s, %s (%s); want %+v", sc.Name, v.State, v.Problem.Code, v.Message, want)
+			}
+			w.sb.ClearFaults()
 		}
-		t.Run(sc.Name, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
-				w := newBubble(t, bubbleOptions())
-				defer w.close()
-				v := w.begin(`{"account":"` + alice + `"}`)
-				w.fault(sandbox.Fault{Scenario: sc.Name, Endpoint: sandbox.EndpointTokenPoll, Count: 2})
-				if err := w.sb.Approve(v.UserCode, alice); err != nil {
-					t.Fatal(err)
-				}
-				v = w.follow(v.ID)
-				if want, known := signInOutcomes[sc.Name]; !known || v.State != want.state || v.Problem.Code != want.code {
-					t.Errorf("ended as %s, %s (%s); want %+v", v.State, v.Problem.Code, v.Message, want)
-				}
-			})
-		})
-	}
+	})
 }

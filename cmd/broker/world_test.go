@@ -35,6 +35,7 @@ type worldOptions struct {
 	sandbox sandbox.Config
 	yaml    string            // more of broker.yaml
 	env     map[string]string // OTEL_… and BROKER_… of the broker
+	dir     string            // for the files; empty: one that goes with the test
 }
 
 // world is a whole broker in this process and a sandbox of its own. On the
@@ -91,7 +92,10 @@ func settle(t *testing.T, o worldOptions, sb *sandbox.Sandbox) *world {
 	if err != nil {
 		t.Fatal(err)
 	}
-	w := &world{t: t, sb: sb, dir: t.TempDir(), log: &lockedText{}, env: o.env, doc: doc}
+	w := &world{t: t, sb: sb, dir: o.dir, log: &lockedText{}, env: o.env, doc: doc}
+	if w.dir == "" {
+		w.dir = t.TempDir()
+	}
 	for _, dir := range []string{"conf", "state"} {
 		if err := lifecycle.EnsureStateDir(filepath.Join(w.dir, dir)); err != nil {
 			t.Fatal(err)
@@ -138,8 +142,8 @@ func (w *world) flags(args ...string) []string {
 
 // environment is what a command knows of the process around it: nothing of the
 // machine that the test runs on.
-func (w *world) environment(out io.Writer) environment {
-	e := environment{getenv: func(k string) string { return w.env[k] }, stdin: strings.NewReader(""), stdout: out, stderr: w.log}
+func (w *world) environment(out, stderr io.Writer) environment {
+	e := environment{getenv: func(k string) string { return w.env[k] }, stdin: strings.NewReader(""), stdout: out, stderr: stderr}
 	for k, v := range w.env {
 		e.environ = append(e.environ, k+"="+v)
 	}
@@ -147,10 +151,10 @@ func (w *world) environment(out io.Writer) environment {
 }
 
 // run is one command line; it gives the exit code and what it printed.
-func (w *world) run(args ...string) (code int, stdout string) {
-	var out lockedText
-	code = run(w.t.Context(), w.flags(args...), w.environment(&out))
-	return code, out.String()
+func (w *world) run(args ...string) (code int, stdout, stderr string) {
+	var out, errs lockedText
+	code = run(w.t.Context(), w.flags(args...), w.environment(&out, &errs))
+	return code, out.String(), errs.String()
 }
 
 // start runs `broker serve` until stop, or the end of the test.
@@ -161,7 +165,7 @@ func (w *world) start() {
 	ended := make(chan int, 1)
 	from := w.log.Len()
 	go func() {
-		ended <- run(ctx, w.flags("serve", "--key-in-file", "--ready-file", ready), w.environment(io.Discard))
+		ended <- run(ctx, w.flags("serve", "--key-in-file", "--ready-file", ready), w.environment(io.Discard, w.log))
 	}()
 	w.running = sync.OnceValue(func() error {
 		cancel()
@@ -199,7 +203,7 @@ func (w *world) start() {
 // which needs the system.
 func (w *world) startHere() {
 	w.t.Helper()
-	o := &options{config: w.path("conf/broker.yaml"), stateDir: w.path("state"), env: w.environment(io.Discard)}
+	o := &options{config: w.path("conf/broker.yaml"), stateDir: w.path("state"), env: w.environment(io.Discard, w.log)}
 	loaded, err := loadConfig(o)
 	if err != nil {
 		w.t.Fatal(err)
