@@ -26,7 +26,7 @@ func massacre(t *testing.T, what string, reopen func() Store, kills, rotations i
 		tried, okayed := oneVictim(t, what, acknowledged, &pace)
 		killed++
 		data, err := reopen().Load(t.Context(), victimID)
-		if errors.Is(err, ErrNotFound) && okayed == 0 {
+		if okayed == 0 && (errors.Is(err, ErrNotFound) || errors.Is(err, ErrCorrupt)) {
 			continue // killed before the very first Save was done
 		}
 		if err != nil {

@@ -112,6 +112,7 @@ func (w *wincredStore) alone(ctx context.Context, op string, do func() error) er
 
 // The system errors that have a reason of their own: winerror.h.
 const (
+	errCredHalfMade       = syscall.Errno(2) // ERROR_FILE_NOT_FOUND: Wine keeps a credential in several steps, and a kill came between
 	errCredAccessDenied   = syscall.Errno(5)
 	errCredNoMemory       = syscall.Errno(8)
 	errCredNotFound       = syscall.Errno(1168)
@@ -203,6 +204,9 @@ func (c credentialSlots) read(id string, s slot) (replica, error) {
 			}
 			return tornSlot(s, chunks, fmt.Errorf("chunk %d is missing", i)), nil
 		}
+		if errors.Is(err, errCredHalfMade) {
+			return tornSlot(s, chunks, fmt.Errorf("chunk %d was cut short", i)), nil
+		}
 		if err != nil {
 			return replica{}, err
 		}
@@ -249,6 +253,9 @@ func (c credentialSlots) remove(id string, s slot) error { return c.removeFrom(i
 // first: from then on the slot is empty.
 func (c credentialSlots) removeFrom(id string, s slot, from int) error {
 	targets, err := c.creds.List(c.slotPrefix(id, s))
+	if errors.Is(err, errCredHalfMade) {
+		targets, err = c.possible(id, s), nil
+	}
 	if err != nil {
 		return err
 	}
@@ -271,6 +278,16 @@ func (c credentialSlots) removeFrom(id string, s slot, from int) error {
 		}
 	}
 	return nil
+}
+
+// possible are the names that the chunks of a slot can have, for a listing that
+// stumbles over a credential that was cut short.
+func (c credentialSlots) possible(id string, s slot) []string {
+	var targets []string
+	for i := range maxChunks {
+		targets = append(targets, c.target(id, s, i))
+	}
+	return targets
 }
 
 // drop deletes one credential; that it is gone already is no error.

@@ -239,3 +239,49 @@ func FuzzUnwrap(f *testing.F) {
 		}
 	})
 }
+
+// halfMade is Credential Manager as Wine leaves it when a process is killed in
+// CredWrite: the credential cannot be read, and a listing stumbles over it.
+type halfMade struct {
+	credentials
+	target string
+}
+
+func (h *halfMade) Read(target string) ([]byte, error) {
+	if target == h.target {
+		return nil, errCredHalfMade
+	}
+	return h.credentials.Read(target)
+}
+
+func (h *halfMade) List(prefix string) ([]string, error) {
+	if h.target != "" {
+		return nil, errCredHalfMade
+	}
+	return h.credentials.List(prefix)
+}
+
+func (h *halfMade) Write(target string, blob []byte) error {
+	if target == h.target {
+		h.target = ""
+	}
+	return h.credentials.Write(target, blob)
+}
+
+func TestWincredHealsAHalfMadeCredential(t *testing.T) {
+	h := &halfMade{credentials: newFakeCredentials(t)}
+	store := newWincredStore(h, noLock{}, targetPrefix, discard())
+	mustSave(t, store, "account", []byte("first"))
+	mustSave(t, store, "account", []byte("second"))
+	targets, err := h.List(targetPrefix)
+	if err != nil || len(targets) != 2 {
+		t.Fatalf("%q, %v", targets, err)
+	}
+	h.target = store.slots.target("account", slotB, 0) // the older one, where the next save was killed
+	wantRecord(t, store, "account", []byte("second"))
+	mustSave(t, store, "account", []byte("third"))
+	wantRecord(t, store, "account", []byte("third"))
+	if ids, err := store.List(t.Context()); err != nil || len(ids) != 1 {
+		t.Errorf("List = %q, %v", ids, err)
+	}
+}
