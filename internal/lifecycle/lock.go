@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 	"sync"
 	"time"
 
@@ -83,11 +84,26 @@ func Lock(ctx context.Context, dir string, info Info) (*InstanceLock, error) {
 		}
 		return nil, fmt.Errorf("lock the state directory %s: %w; check that it is on a local disk and that you may write to it", dir, err)
 	}
+	sweep(dir)
 	l := &InstanceLock{dir: dir, lock: lock, info: Info{PID: os.Getpid(), StartedOn: time.Now().UTC().Truncate(time.Second)}}
 	if err := l.Update(info); err != nil {
 		return nil, errors.Join(err, lock.Close())
 	}
 	return l, nil
+}
+
+// sweep removes what a broker that was killed in the middle of a write left
+// behind. Call it with the lock held: then nobody else writes these files. What
+// cannot be removed is tried again at the next start.
+func sweep(dir string) {
+	entries, _ := os.ReadDir(dir)
+	for _, e := range entries {
+		for _, name := range []string{infoFile, adminKeyFile} {
+			if strings.HasPrefix(e.Name(), "."+name+".") {
+				_ = os.Remove(filepath.Join(dir, e.Name()))
+			}
+		}
+	}
 }
 
 // Update says anew who holds the lock, for example once the port is known.

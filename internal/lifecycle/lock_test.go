@@ -219,3 +219,26 @@ func TestInfoIsPlainJSON(t *testing.T) {
 		t.Errorf("got %s, %v", raw, err)
 	}
 }
+
+// A broker that was killed while it wrote leaves nothing for good.
+func TestLockSweepsWhatAKillLeft(t *testing.T) {
+	dir := t.TempDir()
+	for _, name := range []string{".broker.json.123", ".admin.key.456", ".other.7", "kept"} {
+		if err := os.WriteFile(filepath.Join(dir, name), nil, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	lock, err := Lock(t.Context(), dir, Info{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = lock.Release() }()
+	var names []string
+	entries, _ := os.ReadDir(dir)
+	for _, e := range entries {
+		names = append(names, e.Name())
+	}
+	if diff := cmp.Diff([]string{".other.7", "broker.json", "broker.lock", "kept"}, names); diff != "" {
+		t.Error(diff)
+	}
+}
