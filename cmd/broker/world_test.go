@@ -161,6 +161,7 @@ func (w *world) run(args ...string) (code int, stdout, stderr string) {
 func (w *world) start() {
 	w.t.Helper()
 	ready := w.path("ready")
+	_ = os.Remove(ready) // of one that was killed
 	ctx, cancel := context.WithCancel(context.Background())
 	ended := make(chan int, 1)
 	from := w.log.Len()
@@ -172,7 +173,7 @@ func (w *world) start() {
 		select {
 		case code := <-ended:
 			if code != exitDone {
-				return fmt.Errorf("broker serve ended with code %d", code)
+				return fmt.Errorf("broker serve ended with code %d:\n%s", code, w.log.String()[from:])
 			}
 			return nil
 		case <-time.After(testPatience):
