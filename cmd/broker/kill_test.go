@@ -14,6 +14,7 @@ import (
 	"regexp"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -124,10 +125,46 @@ func (w *world) rotateUntilKilled(l *life, resources []string) {
 			}
 		})
 	}
-	time.Sleep(time.Duration(rand.IntN(15_000)) * time.Microsecond)
+	enough := w.sb.Stats().Redemptions + rand.IntN(8)
+	w.eventually("some rotations", func() bool { return w.sb.Stats().Redemptions >= enough })
+	time.Sleep(time.Duration(rand.IntN(5_000)) * time.Microsecond)
 	l.kill()
 	cancel()
 	group.Wait()
+}
+
+// SIGTERM while a caller waits for a slow authority: the caller is answered, the
+// process ends well within its ten seconds, and the rotated refresh token, the
+// only one that this authority still takes, is in the store.
+func TestSIGTERMFinishesWhatIsInFlight(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, worldOptions{sandbox: sandbox.Config{RevokeUsed: true, Latency: 400 * time.Millisecond}})
+	w.ready()
+	w.stop()
+	l := begin(t, w)
+	defer l.kill()
+	l.await(w)
+	inFlight := make(chan answer, 1)
+	go func() { inFlight <- w.try(w.key, http.MethodGet, "/v1/token?resource=graph", "") }()
+	w.eventually("the redemption starts", func() bool { return w.redemptions() == 1 })
+	began := time.Now()
+	if err := l.cmd.Process.Signal(syscall.SIGTERM); err != nil {
+		t.Fatal(err)
+	}
+	if a := <-inFlight; a.err != nil || a.status != http.StatusOK {
+		t.Errorf("the caller got %d %s %v", a.status, a.body, a.err)
+	}
+	if err := l.cmd.Wait(); err != nil || time.Since(began) > 10*time.Second {
+		t.Errorf("the broker ended after %v with %v:\n%s", time.Since(began), err, l.log.String())
+	}
+	if _, err := os.Stat(w.path("state/broker.json")); err == nil {
+		t.Error("the stopped broker still says where it listens")
+	}
+	w.start()
+	w.token("graph")
+	if got := w.sb.Stats(); got.SignIns != 1 || got.Redemptions != 2 {
+		t.Errorf("%d sign-ins, %d redemptions", got.SignIns, got.Redemptions)
+	}
 }
 
 // ownFiles are those that a state directory has while the broker runs.

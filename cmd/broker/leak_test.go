@@ -21,12 +21,19 @@ const claimsCanary = "1700000042"
 // sandbox with Canary, as it is and in base64 at each alignment; the beginning
 // of a JWT, in which the marker may have been cut off; keys of ours; the values
 // of claims, sent and received.
-var leakShapes = map[string]*regexp.Regexp{
-	"a marked secret":           regexp.MustCompile(sandbox.CanaryMarker),
-	"a marked secret in base64": regexp.MustCompile(`Q0FOQVJZ|NBTkFSW|DQU5BUl`),
-	"the beginning of a JWT":    regexp.MustCompile(`eyJ[A-Za-z0-9_-]{12}`),
-	"a key":                     regexp.MustCompile(`\b(brk|bra)_[A-Za-z0-9_-]{16}`),
-	"claims":                    regexp.MustCompile(claimsCanary + `|c0ffee00ca01|capolids`),
+var leakShapes = []leakShape{
+	{"a marked secret", []string{sandbox.CanaryMarker}, regexp.MustCompile(sandbox.CanaryMarker)},
+	{"a marked secret in base64", []string{"Q0FOQVJZ", "NBTkFSW", "DQU5BUl"}, regexp.MustCompile(`Q0FOQVJZ|NBTkFSW|DQU5BUl`)},
+	{"the beginning of a JWT", []string{"eyJ"}, regexp.MustCompile(`eyJ[A-Za-z0-9_-]{12}`)},
+	{"a key", []string{"brk_", "bra_"}, regexp.MustCompile(`\b(brk|bra)_[A-Za-z0-9_-]{16}`)},
+	{"claims", []string{claimsCanary, "c0ffee00ca01", "capolids"}, regexp.MustCompile(claimsCanary + `|c0ffee00ca01|capolids`)},
+}
+
+// leakShape is looked for only where one of its literals is: texts are long.
+type leakShape struct {
+	what     string
+	literals []string
+	expr     *regexp.Regexp
 }
 
 // mailAddress is one of the sandbox's people.
@@ -35,17 +42,22 @@ var mailAddress = regexp.MustCompile(`(?i)(alice|bob)(@|%40)contoso`)
 // leaks lists what of a text must not be there.
 func leaks(text string) []string {
 	var found []string
-	for what, shape := range leakShapes {
-		if at := shape.FindStringIndex(text); at != nil {
-			found = append(found, what+": "+around(text, at))
+	for _, shape := range leakShapes {
+		if !slices.ContainsFunc(shape.literals, func(l string) bool { return strings.Contains(text, l) }) {
+			continue
+		}
+		if at := shape.expr.FindStringIndex(text); at != nil {
+			found = append(found, shape.what+": "+around(text, at))
 		}
 	}
-	slices.Sort(found)
 	return found
 }
 
 // mails lists the first mail address of a text, and where it stands.
 func mails(text string) []string {
+	if !strings.Contains(strings.ToLower(text), "contoso") {
+		return nil
+	}
 	if at := mailAddress.FindStringIndex(text); at != nil {
 		return []string{"a mail address: " + around(text, at)}
 	}

@@ -266,7 +266,7 @@ func (w *world) restart() {
 // eventually asks until the answer is yes.
 func (w *world) eventually(what string, ask func() bool) {
 	w.t.Helper()
-	for end := time.Now().Add(testPatience); !ask(); time.Sleep(5 * time.Millisecond) {
+	for end := time.Now().Add(testPatience); !ask(); time.Sleep(2 * time.Millisecond) {
 		if time.Now().After(end) {
 			w.t.Fatalf("%s: not within %v; the log:\n%s", what, testPatience, w.log)
 		}
