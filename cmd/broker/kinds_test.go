@@ -292,6 +292,10 @@ func TestASignInIsRunning(t *testing.T) {
 		if a.status != http.StatusConflict || p.Code != "sign-in-pending" || !p.Retryable || p.UserAction != "sign-in" || a.header.Get("Retry-After") != "5" {
 			t.Errorf("while it runs: status %d, Retry-After %s, %+v", a.status, a.header.Get("Retry-After"), p)
 		}
+		var st httpapi.Status
+		if w.call(w.admin, http.MethodGet, "/v1/status", "").into(&st); st.SignInsPending != 1 {
+			t.Errorf("the status says that %d sign-ins are pending", st.SignInsPending)
+		}
 		if again := w.begin(`{"account":"` + alice + `"}`); again.ID != v.ID {
 			t.Error("a second sign-in was started")
 		}
@@ -300,6 +304,10 @@ func TestASignInIsRunning(t *testing.T) {
 		}
 		w.follow(v.ID)
 		w.token("graph")
+		st = httpapi.Status{}
+		if w.call(w.admin, http.MethodGet, "/v1/status", "").into(&st); st.SignInsPending != 0 {
+			t.Errorf("the status says that %d sign-ins are still pending", st.SignInsPending)
+		}
 	})
 }
 

@@ -51,7 +51,8 @@ func (p *parts) status(ctx context.Context, listen string) httpapi.Status {
 	s := httpapi.Status{
 		Version: version(), Commit: commit(), Pid: os.Getpid(), StartedAt: p.started, Listen: []string{listen},
 		ConfigFile: configName(loaded), StateDir: loaded.Places.StateDir, Cloud: string(loaded.Config.Cloud), Warnings: loaded.Warnings,
-		Store: httpapi.StoreStatus{Kind: httpapi.StoreStatusKind(p.storeInfo.Kind), Description: p.storeInfo.String(), Usable: true},
+		SignInsPending: p.desk.Waiting(),
+		Store:          httpapi.StoreStatus{Kind: httpapi.StoreStatusKind(p.storeInfo.Kind), Description: p.storeInfo.String(), Usable: true},
 	}
 	if err := p.storeWorks(ctx); err != nil {
 		s.Store.Usable = false

@@ -205,6 +205,19 @@ func (d *Desk) Pending(account string) (View, bool) {
 	return s.view(), true
 }
 
+// Waiting is how many sign-ins wait for a person.
+func (d *Desk) Waiting() int {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	n := 0
+	for _, s := range d.pending {
+		if s.shown() && !s.keeping {
+			n++
+		}
+	}
+	return n
+}
+
 // find looks a sign-in up. One that is still being started has no ID that
 // anybody could know.
 func (d *Desk) find(id string) (*session, error) {

@@ -20,8 +20,8 @@ func TestDeviceSucceeds(t *testing.T) {
 			v.ExpiresOn != begin.Add(15*time.Minute) || v.Interval != 5*time.Second || v.Account != "Ops" || v.Flow != token.FlowDevice || len(v.ID) != 22 {
 			t.Errorf("%+v", v)
 		}
-		if p, ok := b.Pending("ops"); !ok || p.ID != v.ID {
-			t.Errorf("%v %+v", ok, p)
+		if p, ok := b.Pending("ops"); !ok || p.ID != v.ID || b.Waiting() != 1 {
+			t.Errorf("%v %+v, %d waiting", ok, p, b.Waiting())
 		}
 		end := b.wait(t, v.ID)
 		if end.State != StateSucceeded || end.Account != "ops" || end.UserCode != "" || end.VerificationURI != "" || end.Problem != nil || end.Message != "Signed in as ops." {
@@ -30,7 +30,7 @@ func TestDeviceSucceeds(t *testing.T) {
 		if time.Since(begin) != 30*time.Second {
 			t.Errorf("took %v", time.Since(begin))
 		}
-		if _, ok := b.Pending("ops"); ok {
+		if _, ok := b.Pending("ops"); ok || b.Waiting() != 0 {
 			t.Error("still pending")
 		}
 		if kept, changes := b.seen(); kept != 1 || changes != "[pending succeeded]" {
