@@ -35,7 +35,7 @@ func newInBubble(t *testing.T, o worldOptions, play func(*world)) (w *world) {
 // The canary over a day in the life: everything that a person, a consumer and an
 // administrator do, right and wrong, on real HTTP, with every exporter on.
 func TestCanary(t *testing.T) {
-	c, env := newCollector(t)
+	c, env := newReceiver(t)
 	w := newWorld(t, worldOptions{sandbox: sandbox.Config{Canary: true, Interval: time.Second}, env: env})
 	s := &searched{t: t, bytes: map[string]int{}}
 	w.ready()

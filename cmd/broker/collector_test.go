@@ -18,8 +18,8 @@ import (
 	"google.golang.org/protobuf/proto"
 )
 
-// collector is an OTLP receiver over HTTP.
-type collector struct {
+// otlpReceiver is an OTLP receiver over HTTP.
+type otlpReceiver struct {
 	mu      sync.Mutex
 	spans   []*tracepb.Span
 	metrics map[string]bool // names
@@ -27,11 +27,11 @@ type collector struct {
 	texts   []string // every message, decoded and as it came
 }
 
-// newCollector starts a receiver and points the OTEL_* variables of this process
+// newReceiver starts a receiver and points the OTEL_* variables of this process
 // at it: the SDK reads them itself. It gives those that the broker reads.
-func newCollector(t *testing.T) (*collector, map[string]string) {
+func newReceiver(t *testing.T) (*otlpReceiver, map[string]string) {
 	t.Helper()
-	c := &collector{metrics: map[string]bool{}}
+	c := &otlpReceiver{metrics: map[string]bool{}}
 	srv := httptest.NewServer(c)
 	t.Cleanup(srv.Close)
 	env := map[string]string{
@@ -44,7 +44,7 @@ func newCollector(t *testing.T) (*collector, map[string]string) {
 }
 
 // ServeHTTP takes one export.
-func (c *collector) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+func (c *otlpReceiver) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	body, err := io.ReadAll(r.Body)
 	if err != nil {
 		http.Error(w, "cut off", http.StatusBadRequest)
@@ -73,7 +73,7 @@ func (c *collector) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	w.Header().Set("Content-Type", "application/x-protobuf")
 }
 
-func (c *collector) take(m proto.Message) {
+func (c *otlpReceiver) take(m proto.Message) {
 	switch m := m.(type) {
 	case *coltrace.ExportTraceServiceRequest:
 		for _, r := range m.GetResourceSpans() {
@@ -99,7 +99,7 @@ func (c *collector) take(m proto.Message) {
 }
 
 // named finds the spans of a name.
-func (c *collector) named(name string) []*tracepb.Span {
+func (c *otlpReceiver) named(name string) []*tracepb.Span {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	var found []*tracepb.Span
@@ -112,7 +112,7 @@ func (c *collector) named(name string) []*tracepb.Span {
 }
 
 // one finds the only span of a name.
-func (c *collector) one(t *testing.T, name string) *tracepb.Span {
+func (c *otlpReceiver) one(t *testing.T, name string) *tracepb.Span {
 	t.Helper()
 	all := c.named(name)
 	if len(all) != 1 {
@@ -121,7 +121,7 @@ func (c *collector) one(t *testing.T, name string) *tracepb.Span {
 	return all[0]
 }
 
-func (c *collector) names() string {
+func (c *otlpReceiver) names() string {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	var all []string

@@ -23,7 +23,7 @@ var contractMetrics = []string{
 // consumer began, goes down to the request to the authority, and the others'
 // spans link to it.
 func TestTracesFromTheConsumerToTheAuthority(t *testing.T) {
-	c, env := newCollector(t)
+	c, env := newReceiver(t)
 	w := newWorld(t, worldOptions{sandbox: sandbox.Config{Latency: 300 * time.Millisecond}, env: env})
 	w.ready()
 	const consumerTrace, consumerSpan = "0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331"
@@ -78,7 +78,7 @@ func TestTracesFromTheConsumerToTheAuthority(t *testing.T) {
 }
 
 // findStarter finds the server span and the token.get of the consumer's trace.
-func findStarter(t *testing.T, c *collector, trace string) (server, get *tracepb.Span) {
+func findStarter(t *testing.T, c *otlpReceiver, trace string) (server, get *tracepb.Span) {
 	t.Helper()
 	for _, s := range c.named("GET /v1/token") {
 		if traceOf(s) == trace {
@@ -97,7 +97,7 @@ func findStarter(t *testing.T, c *collector, trace string) (server, get *tracepb
 }
 
 // checkUpstream looks at the request to the authority, below entra.redeem.
-func checkUpstream(t *testing.T, c *collector, redeem *tracepb.Span) {
+func checkUpstream(t *testing.T, c *otlpReceiver, redeem *tracepb.Span) {
 	t.Helper()
 	for _, s := range c.named("POST") {
 		if parentOf(s) == spanOf(redeem) && s.GetKind() == tracepb.Span_SPAN_KIND_CLIENT {
@@ -112,7 +112,7 @@ func checkUpstream(t *testing.T, c *collector, redeem *tracepb.Span) {
 
 // checkWaiters looks at token.get: ten of the redemption, each with its link,
 // and one from the cache without.
-func checkWaiters(t *testing.T, c *collector, refresh *tracepb.Span) {
+func checkWaiters(t *testing.T, c *otlpReceiver, refresh *tracepb.Span) {
 	t.Helper()
 	linked, cached, hash := 0, 0, ""
 	for _, s := range c.named("token.get") {
