@@ -77,7 +77,7 @@ func serve(ctx context.Context, o *options, ready string, keyInFile bool) error 
 		return errors.Join(err, listener.Close(), p.close(context.WithoutCancel(ctx)))
 	}
 	group := &lifecycle.Group{Log: p.log}
-	err = group.Run(ctx, p.tasks()...)
+	err = group.Run(ctx, append(p.tasks(), gcPace(o.env.getenv))...)
 	err = errors.Join(err, p.close(context.WithoutCancel(ctx)))
 	p.log.InfoContext(ctx, "stopped")
 	if ready != "" {
