@@ -12,19 +12,20 @@ import (
 	"go.opentelemetry.io/otel/trace"
 )
 
-// Handler puts a server span around next and continues the consumer's W3C
-// traceparent. While tracing is off it returns next itself, so that nothing of
-// OpenTelemetry is on the request's way.
+// Handler puts a server span around next, where the request is sampled, and
+// continues the consumer's W3C traceparent. While tracing is off it returns next
+// itself, so that nothing of OpenTelemetry is on the request's way.
 func (t *Telemetry) Handler(next http.Handler) http.Handler {
 	if t.tracer == nil {
 		return next
 	}
-	return otelhttp.NewHandler(next, "",
+	traced := otelhttp.NewHandler(next, "",
 		otelhttp.WithTracerProvider(t.traces),
 		otelhttp.WithMeterProvider(noop.NewMeterProvider()), // our own metrics say more for less
 		otelhttp.WithPropagators(propagation.TraceContext{}),
 		otelhttp.WithSpanNameFormatter(func(_ string, r *http.Request) string { return serverSpanName(r) }),
 	)
+	return door{sampler: t.sampler, byID: t.byID, traced: traced, next: next}
 }
 
 // serverSpanName is the name of a server span until SetRoute gives the real

@@ -21,10 +21,10 @@ var endNothing = func(error) {}
 // Span starts a span around one operation: call the returned function with the
 // operation's error, once. It costs nothing to speak of while tracing is off.
 func (t *Telemetry) Span(ctx context.Context, name string, attrs ...Attr) (context.Context, func(error)) {
-	if t.tracer == nil {
+	ctx, span := t.start(ctx, name)
+	if span == nil {
 		return ctx, endNothing
 	}
-	ctx, span := t.tracer.Start(ctx, name)
 	setAttrs(span, attrs)
 	return ctx, func(err error) { endSpan(span, err) }
 }

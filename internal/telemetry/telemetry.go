@@ -74,6 +74,8 @@ type Telemetry struct {
 	logger   *slog.Logger
 	traces   trace.TracerProvider
 	tracer   trace.Tracer // nil: tracing is off
+	sampler  sdktrace.Sampler
+	byID     bool // see samplerOf
 	meter    metric.Meter
 	registry *prometheus.Registry
 	requests *requestSeries // nil: OTEL_SDK_DISABLED
@@ -196,8 +198,7 @@ func (s *setup) resource(ctx context.Context) *resource.Resource {
 }
 
 // startTraces leaves the tracer nil where no exporter is asked for: then no
-// span is ever made. The sampler is the SDK's own: OTEL_TRACES_SAMPLER, by
-// default parentbased_always_on.
+// span is ever made.
 func (s *setup) startTraces(ctx context.Context, res *resource.Resource) {
 	kind := s.exporter(signalTraces)
 	if kind == exporterNone {
@@ -208,8 +209,14 @@ func (s *setup) startTraces(ctx context.Context, res *resource.Resource) {
 		s.off(signalTraces, err.Error())
 		return
 	}
+	var warning string
+	if s.t.sampler, s.t.byID, warning = samplerOf(s.cfg.Getenv); warning != "" {
+		s.t.logger.WarnContext(ctx, "a setting of the traces is wrong", slog.String("cause", warning))
+	}
 	provider := sdktrace.NewTracerProvider(
 		sdktrace.WithResource(res),
+		sdktrace.WithSampler(s.t.sampler),
+		sdktrace.WithIDGenerator(idGenerator{}),
 		sdktrace.WithBatcher(newFilterExporter(exporter, s.redactor(true))), // drops when full, OTEL_BSP_* apply
 	)
 	s.t.traces = provider

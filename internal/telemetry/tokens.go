@@ -34,9 +34,7 @@ type TokenResult struct {
 // key holds what the consumer asked for.
 func (t *Telemetry) TokenGet(ctx context.Context, consumer string, key token.Key) (context.Context, TokenCall) {
 	call := TokenCall{t: t, consumer: consumer, key: key, started: t.sinceEpoch()}
-	if t.tracer != nil {
-		ctx, call.span = t.tracer.Start(ctx, SpanTokenGet)
-	}
+	ctx, call.span = t.start(ctx, SpanTokenGet)
 	return ctx, call
 }
 
@@ -105,9 +103,8 @@ func unresolved(k token.Kind) bool {
 // Every refresh has a trace of its own or belongs to that of the request that
 // started it; TraceRef of the returned context is what its waiters link to.
 func (t *Telemetry) TokenRefresh(ctx context.Context, key token.Key) (context.Context, func(error)) {
-	var span trace.Span
-	if t.tracer != nil {
-		ctx, span = t.tracer.Start(ctx, SpanTokenRefresh)
+	ctx, span := t.start(ctx, SpanTokenRefresh)
+	if span != nil {
 		setAttrs(span, []Attr{{AttrResource, label(key.Resource)}, {AttrAccountHash, t.AccountHash(key.Account)}})
 	}
 	return ctx, func(err error) {
