@@ -83,11 +83,11 @@ func wire(ctx context.Context, loaded *config.Loaded, w wiring) (*parts, error) 
 	if p.entra, err = newEntra(cfg, w.upstream, p.tel); err != nil {
 		return nil, err
 	}
-	p.book, err = account.Open(ctx, account.Config{
+	p.book = account.Open(ctx, account.Config{
 		Store: p.store, Default: cfg.App(""), Aliases: aliases(cfg), Log: p.log, Hash: p.tel.AccountHash,
 	})
-	if err != nil {
-		p.log.ErrorContext(ctx, "the broker goes on without the sign-ins that it could not read", slog.Any("error", token.AsError(err)))
+	if err := p.book.Unread(); err != nil {
+		p.log.ErrorContext(ctx, "the broker begins without the sign-ins that it cannot read, and keeps trying", slog.Any("error", err))
 	}
 	problems := broker.NewProblems()
 	redeemer := &broker.Redeemer{Book: p.book, Redeem: redeem(p.entra, p.tel), Problems: problems}

@@ -48,6 +48,7 @@ type Book struct {
 	aliases map[string]Alias
 	app     token.App
 	entries map[string]*entry // by account name
+	unread  *token.Error      // why stored sign-ins could not be read; nil where all could
 }
 
 // entry is one account.
@@ -59,51 +60,6 @@ type entry struct {
 	since    time.Time
 	last     time.Time // last good redemption
 	shadowed []string  // records in the store that this one replaced
-}
-
-// Open makes the book of what the store holds. A store that cannot be read is
-// not fatal: the broker goes on and says so; a damaged record is left where it
-// is and reported.
-func Open(ctx context.Context, cfg Config) (*Book, error) {
-	b := &Book{cfg: cfg, dirty: make(chan struct{}, 1), store: make(chan struct{}, 1), aliases: cfg.Aliases, app: cfg.Default, entries: map[string]*entry{}}
-	err := b.load(ctx)
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	b.rename()
-	return b, err
-}
-
-// load reads every record of the store.
-func (b *Book) load(ctx context.Context) error {
-	ids, err := b.cfg.Store.List(ctx)
-	if err != nil {
-		return &token.Error{Kind: token.KindStore, Op: "list accounts", Detail: "The stored sign-ins cannot be read.", Err: err}
-	}
-	var failed error
-	for _, id := range ids {
-		if !strings.HasPrefix(id, idPrefix) {
-			continue
-		}
-		rec, err := b.read(ctx, id)
-		if err != nil {
-			failed = &token.Error{Kind: token.KindStore, Op: "load account", Detail: "A stored sign-in cannot be read; sign in again to replace it.", Err: err}
-			b.cfg.Log.ErrorContext(ctx, "a stored sign-in cannot be read; sign in again to replace it", slog.String("id", id), slog.Any("error", err))
-			continue
-		}
-		if old := b.entries[rec.id()]; old != nil && old.rec.generation > rec.generation {
-			continue
-		}
-		b.entries[rec.id()] = &entry{rec: rec, signedIn: true, saved: rec.generation, since: time.Now()}
-	}
-	return failed
-}
-
-func (b *Book) read(ctx context.Context, id string) (record, error) {
-	data, err := b.cfg.Store.Load(ctx, id)
-	if err != nil {
-		return record{}, err
-	}
-	return decode(data)
 }
 
 // rename keys the entries by the names that the configuration gives them, and
@@ -230,15 +186,20 @@ func (b *Book) App(name string) token.App {
 }
 
 // Grant is what the account's redemptions need. An account that is not signed
-// in gives KindSignInRequired.
+// in gives KindSignInRequired, or KindStore where its sign-in may be among those
+// that cannot be read.
 func (b *Book) Grant(name string) (token.Grant, error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	e := b.entries[name]
-	if e == nil || !e.signedIn {
+	switch {
+	case e != nil && e.signedIn:
+		return e.rec.grant, nil
+	case b.unread != nil:
+		return token.Grant{}, b.unread
+	default:
 		return token.Grant{}, &token.Error{Kind: token.KindSignInRequired, Detail: signInSentence(name)}
 	}
-	return e.rec.grant, nil
 }
 
 // signInSentence tells a person how to sign an account in.

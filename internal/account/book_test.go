@@ -15,6 +15,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/m365-token-broker/broker/internal/credstore"
 	"github.com/m365-token-broker/broker/internal/token"
 )
 
@@ -24,6 +25,8 @@ type fakeStore struct {
 	data  map[string][]byte
 	fail  error
 	saves int
+
+	unlisted, unreadable error // of List, of Load
 	slow  time.Duration
 }
 
@@ -44,10 +47,13 @@ func (s *fakeStore) Save(_ context.Context, id string, data []byte) error {
 func (s *fakeStore) Load(_ context.Context, id string) ([]byte, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if s.unreadable != nil {
+		return nil, s.unreadable
+	}
 	if d, ok := s.data[id]; ok {
 		return d, nil
 	}
-	return nil, errors.New("not found")
+	return nil, credstore.ErrNotFound
 }
 
 func (s *fakeStore) Delete(_ context.Context, id string) error {
@@ -63,6 +69,9 @@ func (s *fakeStore) Delete(_ context.Context, id string) error {
 func (s *fakeStore) List(context.Context) ([]string, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if s.unlisted != nil {
+		return nil, s.unlisted
+	}
 	return slices.Collect(maps.Keys(s.data)), nil
 }
 
@@ -79,11 +88,16 @@ func grant(user string) token.Grant {
 
 func open(t *testing.T, s Store, aliases map[string]Alias) *Book {
 	t.Helper()
-	b, err := Open(t.Context(), Config{Store: s, Default: app, Aliases: aliases, Log: slog.New(slog.DiscardHandler), Hash: func(string) string { return "hash" }})
-	if err != nil {
+	b := openBook(t, s, aliases)
+	if err := b.Unread(); err != nil {
 		t.Fatal(err)
 	}
 	return b
+}
+
+func openBook(t *testing.T, s Store, aliases map[string]Alias) *Book {
+	t.Helper()
+	return Open(t.Context(), Config{Store: s, Default: app, Aliases: aliases, Log: slog.New(slog.DiscardHandler), Hash: func(string) string { return "hash" }})
 }
 
 func keep(t *testing.T, b *Book, wanted, user string) string {
@@ -390,6 +404,47 @@ func TestStates(t *testing.T) {
 	}
 }
 
+func TestAStoreThatCannotBeReadIsReadLater(t *testing.T) {
+	locked := errors.New("the keyring is locked")
+	for name, lock := range map[string]func(*fakeStore, error){
+		"no list":    func(s *fakeStore, err error) { s.unlisted = err },
+		"no records": func(s *fakeStore, err error) { s.unreadable = err },
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				s := newStore()
+				keep(t, open(t, s, nil), "", "a@x")
+				lock(s, locked)
+				b := openBook(t, s, map[string]Alias{"ops": {App: app}})
+				if b.Unread() == nil || !errors.Is(b.Unread(), locked) {
+					t.Errorf("Unread = %v", b.Unread())
+				}
+				if _, err := b.Grant("ops"); token.KindOf(err) != token.KindStore {
+					t.Errorf("Grant: %v; want the store's fault, not a missing sign-in", err)
+				}
+				done := make(chan error, 1)
+				ctx, cancel := context.WithCancel(t.Context())
+				go func() { done <- b.Run(ctx) }()
+				time.Sleep(time.Minute)
+				s.mu.Lock()
+				lock(s, nil)
+				s.mu.Unlock()
+				time.Sleep(5 * time.Minute)
+				if got := refreshToken(t, b, "a@x"); got != "CANARY-a@x" || b.Unread() != nil {
+					t.Errorf("after the unlock: %q, %v", got, b.Unread())
+				}
+				if _, err := b.Grant("ops"); token.KindOf(err) != token.KindSignInRequired {
+					t.Errorf("Grant: %v", err)
+				}
+				cancel()
+				if err := <-done; err != nil {
+					t.Error(err)
+				}
+			})
+		})
+	}
+}
+
 func TestDamagedRecordsAreReportedAndLeft(t *testing.T) {
 	s := newStore()
 	b := open(t, s, nil)
@@ -398,10 +453,7 @@ func TestDamagedRecordsAreReportedAndLeft(t *testing.T) {
 	s.data["account-00000000000000000001"] = []byte("\x09from the future")
 	s.data["account-00000000000000000002"] = nil
 	s.data["other"] = []byte("not ours")
-	b, err := Open(t.Context(), Config{Store: s, Default: app, Log: slog.New(slog.DiscardHandler)})
-	if token.KindOf(err) != token.KindStore {
-		t.Errorf("Open: %v", err)
-	}
+	b = open(t, s, nil) // nothing to wait for: only a new sign-in helps
 	if got := b.Names(); len(got) != 1 || len(s.data) != 5 {
 		t.Errorf("names %v, %d records", got, len(s.data))
 	}

@@ -27,7 +27,7 @@ func (b *Book) Keep(ctx context.Context, wanted string, g token.Grant) (string, 
 		return name, &token.Error{
 			Kind: token.KindStore, Op: "store sign-in", Err: err,
 			Detail: "You are signed in, but the sign-in could not be stored, so it would be lost when the broker stops. The broker serves it from memory and keeps trying; " +
-				"`broker doctor` and the log say what is wrong with the store.",
+				"`broker status` and the log say what is wrong with the store.",
 		}
 	}
 	b.markSaved(name, rec.generation)
@@ -117,7 +117,7 @@ func (b *Book) Forget(ctx context.Context, name string) error {
 			if err := b.cfg.Store.Delete(ctx, id); err != nil {
 				return &token.Error{
 					Kind: token.KindStore, Op: "delete account", Err: err,
-					Detail: "The account could not be removed from the secret store; it is still signed in. See `broker doctor`.",
+					Detail: "The account could not be removed from the secret store; it is still signed in. `broker status` says what is wrong with the store.",
 				}
 			}
 		}

@@ -2,6 +2,7 @@ package account
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 	"time"
 
@@ -16,8 +17,9 @@ const (
 	flushTime = 5 * time.Second
 )
 
-// Run is the book's writer: it saves rotated refresh tokens as they come, tries
-// again where the store fails, and saves what is left when ctx ends.
+// Run is the book's keeper: it saves rotated refresh tokens as they come, tries
+// again what the store refused, writing or reading, and saves what is left when
+// ctx ends.
 func (b *Book) Run(ctx context.Context) error {
 	retry := time.NewTimer(0)
 	defer retry.Stop()
@@ -31,12 +33,12 @@ func (b *Book) Run(ctx context.Context) error {
 		case <-b.dirty:
 		case <-retry.C:
 		}
-		err := b.Flush(ctx)
+		err := errors.Join(b.Flush(ctx), b.reread(ctx))
 		if ctx.Err() != nil {
 			continue // the last flush is about to come
 		}
 		if err != nil {
-			b.cfg.Log.WarnContext(ctx, "a sign-in is only in memory, the secret store failed; trying again", slog.Duration("in", pause), slog.Any("error", err))
+			b.cfg.Log.WarnContext(ctx, "the secret store failed; the broker goes on from memory and tries again", slog.Duration("in", pause), slog.Any("error", err))
 			retry.Reset(pause)
 			pause = min(2*pause, retryMost)
 			continue

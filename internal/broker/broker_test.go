@@ -78,12 +78,9 @@ var app = token.App{Authority: "https://login.example", Tenant: "t", ClientID: "
 func newWorld(t *testing.T, aliases map[string]account.Alias) *world {
 	t.Helper()
 	w := &world{entra: &entra{live: "initial"}, desk: &desk{pending: map[string]bool{}}, store: credstore.NewMemory()}
-	book, err := account.Open(t.Context(), account.Config{
+	book := account.Open(t.Context(), account.Config{
 		Store: w.store, Default: app, Aliases: aliases, Log: slog.New(slog.DiscardHandler), Hash: func(string) string { return "h" },
 	})
-	if err != nil {
-		t.Fatal(err)
-	}
 	problems := broker.NewProblems()
 	r := &broker.Redeemer{Book: book, Redeem: w.entra.redeem, Problems: problems}
 	w.Broker = broker.New(broker.Config{
