@@ -17,7 +17,7 @@ const (
 )
 
 // Check proves that store works now: it saves, loads and deletes a record of
-// 2,500 bytes under a scratch id. It is for readiness and for doctor; the error
+// 2,500 bytes under a scratch id. It is for readiness; the error
 // is that of the step that failed.
 func Check(ctx context.Context, store Store) (err error) {
 	want := checkRecord()

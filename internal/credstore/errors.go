@@ -15,7 +15,7 @@ const (
 	opCheck  = "check secret store"
 )
 
-// Reason says why a store failed, for programs: the log, status and doctor.
+// Reason says why a store failed, for programs: the log and status.
 type Reason int
 
 // The reasons. Each has one sentence of remedy, see Remedy.

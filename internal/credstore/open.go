@@ -56,7 +56,7 @@ type Config struct {
 	SessionBus string
 }
 
-// Description says which store was opened and why, for status, doctor and the log.
+// Description says which store was opened and why, for status and the log.
 type Description struct {
 	Kind  Kind   `json:"kind"`  // never Auto
 	Place string `json:"place"` // where the records are, for people

@@ -54,7 +54,7 @@ var meanings = map[token.Kind]meaning{
 	token.KindTimeout:         {504, "Microsoft Entra ID took too long", 0, "Try again later."},
 	token.KindRateLimited:     {429, "Too many requests", time.Second, "Call less often."},
 	token.KindUnsupported:     {400, "Not supported", 0, "There is no token for this."},
-	token.KindStore:           {503, "The secret store failed", 0, "Run broker doctor; it says what is wrong with the secret store."},
+	token.KindStore:           {503, "The secret store failed", 0, "Run broker status; it says what is wrong with the secret store."},
 }
 
 // keyShape is a key that a caller put where a name belongs. Its own log often
