@@ -24,7 +24,7 @@ type observedTokens struct {
 }
 
 func (o observedTokens) Token(ctx context.Context, id *consumer.Identity, req token.Request) (cache.Answer, error) {
-	ctx, call := o.tel.TokenGet(ctx, id.Name, req.Key)
+	ctx, call := o.tel.TokenGet(ctx, id.Label, req.Key)
 	ans, err := o.next.Token(ctx, id, req)
 	call.Done(result(ans, err))
 	return ans, err
@@ -34,7 +34,7 @@ func (o observedTokens) Token(ctx context.Context, id *consumer.Identity, req to
 // says nothing about how long the broker takes.
 func (o observedTokens) Changed(ctx context.Context, id *consumer.Identity, req token.Request, etag string) (cache.Answer, error) {
 	ans, err := o.next.Changed(ctx, id, req, etag)
-	_, call := o.tel.TokenGet(ctx, id.Name, req.Key)
+	_, call := o.tel.TokenGet(ctx, id.Label, req.Key)
 	call.Done(result(ans, err))
 	return ans, err
 }

@@ -5,6 +5,7 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -54,8 +55,10 @@ func (r *Registry) addLease(key token.Secret, s Spec) (token.Secret, View, error
 	return key, r.viewLocked(s.Name), nil
 }
 
-// Rotate gives a configured consumer a new key and returns it. The keys it had
-// go on working for the overlap; with zero they end at once.
+// Rotate gives a configured consumer a new key and returns it. The key that was
+// current before goes on working for the overlap; with zero it ends at once.
+// Keys of rotations before that end at once too, so that never more than two
+// work.
 func (r *Registry) Rotate(ctx context.Context, name string, overlap time.Duration) (token.Secret, View, error) {
 	if err := r.begin(name, false); err != nil {
 		return token.Secret{}, View{}, err
@@ -73,23 +76,37 @@ func (r *Registry) Rotate(ctx context.Context, name string, overlap time.Duratio
 	return key, r.publish(s), nil
 }
 
-// maxKeys bounds how many old keys quick rotations leave behind.
-const maxKeys = 8
-
-// ending gives every key an end after the overlap at the latest, and drops those
-// that have ended.
+// ending leaves of a consumer's keys the one that was current, and gives it an
+// end after the overlap at the latest.
 func ending(keys []KeyHash, now time.Time, overlap time.Duration) []KeyHash {
 	end := now.Add(overlap).Truncate(time.Second)
-	var out []KeyHash
-	for _, k := range keys {
-		if k.EndsOn.IsZero() || k.EndsOn.After(end) {
-			k.EndsOn = end
-		}
-		if k.EndsOn.After(now) && len(out) < maxKeys-1 {
-			out = append(out, k)
-		}
+	if len(keys) == 0 {
+		return nil
 	}
-	return out
+	last := slices.MaxFunc(keys, laterEnd)
+	if last.EndsOn.IsZero() || last.EndsOn.After(end) {
+		last.EndsOn = end
+	}
+	if !last.EndsOn.After(now) {
+		return nil
+	}
+	return []KeyHash{last}
+}
+
+// laterEnd orders keys by their ends; one without an end is the last. The first
+// of two that are equal is the newer one: Rotate puts new keys in front, and
+// slices.MaxFunc keeps the first.
+func laterEnd(a, b KeyHash) int {
+	switch {
+	case a.EndsOn.IsZero() && b.EndsOn.IsZero():
+		return 0
+	case a.EndsOn.IsZero():
+		return 1
+	case b.EndsOn.IsZero():
+		return -1
+	default:
+		return a.EndsOn.Compare(b.EndsOn)
+	}
 }
 
 // Remove ends a consumer: its keys, and those of leases with its rights, are

@@ -221,13 +221,22 @@ func TestRotate(t *testing.T) {
 		works("second", key.Reveal(), false)
 		works("third", third.Reveal(), true)
 
-		for range 2 * maxKeys {
-			if _, v, err = r.Rotate(t.Context(), "crm", time.Hour); err != nil {
-				t.Fatal(err)
-			}
+		// A key of the rotation before the last ends at once, however long its
+		// overlap was to be.
+		fourth, _, err := r.Rotate(t.Context(), "crm", 24*time.Hour)
+		if err != nil {
+			t.Fatal(err)
 		}
-		if len(v.Keys) != maxKeys {
-			t.Errorf("%d keys are left of many rotations, want %d", len(v.Keys), maxKeys)
+		works("third", third.Reveal(), true)
+		fifth, v, err := r.Rotate(t.Context(), "crm", time.Hour)
+		if err != nil {
+			t.Fatal(err)
+		}
+		works("third", third.Reveal(), false)
+		works("fourth", fourth.Reveal(), true)
+		works("fifth", fifth.Reveal(), true)
+		if len(v.Keys) != 2 || len(saver.saved[len(saver.saved)-1].Keys) != 2 {
+			t.Errorf("keys after two quick rotations: %+v", v.Keys)
 		}
 		_, _, err = r.Rotate(t.Context(), "nobody", 0)
 		wantKind(t, err, token.KindNotFound)
@@ -325,6 +334,43 @@ func TestALeaseHasTheRightsOfAnother(t *testing.T) {
 	}
 	if _, err := r.Authenticate(key.Reveal()); err == nil {
 		t.Error("the key of a removed lease works")
+	}
+}
+
+// TestLabel: what telemetry calls a consumer is one of few names, however many
+// leases come and go.
+func TestLabel(t *testing.T) {
+	r, crm, _ := newRegistry(t, nil)
+	label := func(key string) string {
+		t.Helper()
+		id, err := r.Authenticate(key)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return id.Label
+	}
+	if got := label(crm); got != "crm" {
+		t.Errorf("a configured consumer: %q", got)
+	}
+	for _, tt := range []struct {
+		spec Spec
+		want string
+	}{
+		{Spec{SameAs: "crm", Lease: time.Minute}, "crm"},
+		{Spec{Name: "run", SameAs: "crm", Lease: time.Minute}, "crm"},
+		{Spec{Accounts: []string{"ops"}, Resources: []string{"ews"}, Lease: time.Minute}, "exec"},
+		{Spec{Name: "named", Lease: time.Minute}, "exec"},
+	} {
+		key, v, err := r.Add(t.Context(), tt.spec)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := label(key.Reveal()); got != tt.want {
+			t.Errorf("%s: %q, want %q", v.Name, got, tt.want)
+		}
+	}
+	if got := AdminIdentity().Label; got != "admin" {
+		t.Errorf("the administrator: %q", got)
 	}
 }
 

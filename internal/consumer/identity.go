@@ -15,6 +15,7 @@ import (
 // with the identity that it began with.
 type Identity struct {
 	Name    string // of the consumer; "admin" for the admin key
+	Label   string // what metrics and spans call it: one of few, see label
 	Admin   bool   // may do everything
 	Metrics bool   // may read /metrics
 
@@ -25,7 +26,7 @@ type Identity struct {
 
 // AdminIdentity is whoever holds the admin key.
 func AdminIdentity() *Identity {
-	return &Identity{Name: adminName, Admin: true, Metrics: true, usage: &usage{}}
+	return &Identity{Name: adminName, Label: adminName, Admin: true, Metrics: true, usage: &usage{}}
 }
 
 // NewIdentity is an identity with the rights of s that no registry counts.
@@ -33,7 +34,7 @@ func NewIdentity(s Spec) *Identity { return newIdentity(s, &usage{}) }
 
 func newIdentity(s Spec, u *usage) *Identity {
 	return &Identity{
-		Name: s.Name, Metrics: s.Metrics,
+		Name: s.Name, Label: s.label(), Metrics: s.Metrics,
 		accounts: slices.Clone(s.Accounts), resources: slices.Clone(s.Resources),
 		usage: u, limiter: u.limiterFor(s.Rate),
 	}

@@ -95,6 +95,24 @@ func validName(s string) bool {
 	return s != "" && len(s) <= maxName
 }
 
+// leaseLabel is the label of all leases that have rights of their own.
+const leaseLabel = "exec"
+
+// label is the name for telemetry. Leases come and go under names of their own,
+// and every one would leave a series of each metric behind; so a lease is
+// counted under the configured consumer whose rights it has, or with all other
+// leases.
+func (s Spec) label() string {
+	switch {
+	case s.Lease == 0:
+		return s.Name
+	case s.SameAs != "":
+		return s.SameAs
+	default:
+		return leaseLabel
+	}
+}
+
 // clone shares nothing with s.
 func (s Spec) clone() Spec {
 	s.Keys = slices.Clone(s.Keys)
