@@ -123,15 +123,21 @@ func (k checker) tenant(at key, tenant string) {
 	case tenant == "":
 	case strings.ContainsAny(tenant, "/\\?#% "):
 		k.wrong(at, `%q holds a character that cannot stand in a tenant's address; write the tenant's ID or one of its domains, such as contoso.com`, tenant)
+	case anyOrganisation(tenant):
+		k.wrong(at, `%q stands for any organisation, and the broker serves one, so that nobody of a stranger's tenant can be signed in; write the tenant's ID (a GUID; Entra admin center, Overview) or one of its domains, such as contoso.com`, tenant)
 	case k.c.Authority != "":
 		if strings.Contains(strings.ToLower(tenant), "token") {
 			k.warn(k.sources[at], at, `holds the word "token", which the Microsoft library replaces in addresses; should sign-in by device code fail, use the tenant's ID`)
 		}
-	case slices.Contains([]string{"common", "organizations", "consumers"}, strings.ToLower(tenant)):
-		k.wrong(at, `%q stands for any organisation, and the broker serves one; write the tenant's ID (Entra admin center, Overview) or one of its domains, such as contoso.com`, tenant)
 	case !guidPattern.MatchString(tenant) && !domainPattern.MatchString(tenant):
 		k.wrong(at, `%q is neither a tenant ID (a GUID) nor a domain such as contoso.com; the Entra admin center shows both under Overview`, tenant)
 	}
+}
+
+// anyOrganisation reports the names under which Entra lets accounts of any
+// tenant sign in, at its own hosts and at those that imitate it.
+func anyOrganisation(tenant string) bool {
+	return slices.Contains([]string{"common", "organizations", "consumers"}, strings.ToLower(tenant))
 }
 
 func (k checker) clientID(at key, id string) {
