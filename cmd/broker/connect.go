@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net/http"
 	"strings"
 	"time"
@@ -31,31 +32,53 @@ func loadConfig(o *options) (*config.Loaded, error) {
 const patience = 10 * time.Second
 
 // connect gives an API to the running broker; where none runs, to one that lives
-// in this process, under the instance lock, until close.
+// in this process, under the instance lock, until close. A running broker is
+// found by its state directory alone: settings that are wrong on disk are not in
+// force there, and must not be in the way of the command that shows that.
 func connect(ctx context.Context, o *options) (*api, error) {
-	loaded, err := loadConfig(o)
+	places, err := config.Options{ConfigPath: o.config, StateDir: o.stateDir, Environ: o.env.environ}.Places()
 	if err != nil {
 		return nil, err
 	}
-	dir := loaded.Places.StateDir
+	dir := places.StateDir
+	if h, ok := lifecycle.Holder(dir); ok && h.Listen != "" {
+		return remote(dir, h.Listen)
+	}
+	loaded, err := loadConfig(o)
+	if err == nil {
+		err = loaded.Ready()
+	}
+	if err != nil {
+		return nil, err
+	}
 	if err := lifecycle.EnsureStateDir(dir); err != nil {
 		return nil, err
 	}
+	return join(ctx, o, loaded)
+}
+
+// join waits until the state directory is free, or a broker serves from it.
+func join(ctx context.Context, o *options, loaded *config.Loaded) (*api, error) {
+	dir := loaded.Places.StateDir
 	deadline := time.Now().Add(patience)
-	for {
+	for told := false; ; told = true {
 		if h, ok := lifecycle.Holder(dir); ok && h.Listen != "" {
 			return remote(dir, h.Listen)
-		}
-		if err := loaded.Ready(); err != nil {
-			return nil, err
 		}
 		lock, err := lifecycle.Lock(ctx, dir, lifecycle.Info{Version: version()})
 		if err == nil {
 			return inProcess(ctx, o, loaded, lock)
 		}
-		var held *lifecycle.LockedError
-		if !errors.As(err, &held) || time.Now().After(deadline) {
+		held, ok := errors.AsType[*lifecycle.LockedError](err)
+		if !ok {
 			return nil, err
+		}
+		if time.Now().After(deadline) {
+			return nil, token.NewError(token.KindConflict, "", fmt.Sprintf(
+				"Another broker command (process %d) is using the state directory %s; let it finish, and try again.", held.Holder.PID, dir))
+		}
+		if !told {
+			fmt.Fprintf(o.env.stderr, "broker: waiting for another broker command (process %d) to finish\n", held.Holder.PID)
 		}
 		select {
 		case <-ctx.Done():

@@ -54,11 +54,11 @@ func (p *parts) warm(ctx context.Context) error {
 	return nil
 }
 
-// anyAccountOK reports readiness: at least one account is well, or none is
+// anyAccountOK reports readiness: at least one account is ok, or none is
 // configured or signed in.
 func anyAccountOK(views []account.View) bool {
 	for _, v := range views {
-		if v.State != account.StateSignInRequired {
+		if v.State == account.StateOK {
 			return true
 		}
 	}

@@ -242,8 +242,8 @@ func (w *world) checkDegraded(t *testing.T, code httpapi.ProblemCode) {
 	if retryable := refreshRetryable(code); retryable == a.NextTryAt.IsZero() {
 		t.Errorf("next try at %v for %s", a.NextTryAt, code)
 	}
-	if got := w.call("", http.MethodGet, "/readyz", ""); got.status != http.StatusOK {
-		t.Errorf("a degraded account makes the broker unready: %s", got.body)
+	if got := w.call("", http.MethodGet, "/readyz", ""); got.status != http.StatusServiceUnavailable {
+		t.Errorf("no account is ok, yet the broker is ready: %s", got.body)
 	}
 }
 

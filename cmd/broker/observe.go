@@ -88,7 +88,8 @@ func redeem(client *entra.Client, tel *telemetry.Telemetry) broker.Redeem {
 }
 
 // observedAuthority is what sign-ins are made with: span entra.device_code for
-// the code, span signin for the person's part.
+// the code, span signin for the person's part. A tenant that the configuration
+// names by its domain is resolved to its GUID here, once per sign-in, and kept so.
 type observedAuthority struct {
 	next *entra.Client
 	tel  *telemetry.Telemetry
@@ -96,6 +97,11 @@ type observedAuthority struct {
 
 func (o observedAuthority) DeviceCode(ctx context.Context, app token.App, scopes token.Scopes) (token.DeviceCode, error) {
 	ctx, done := o.tel.Span(ctx, telemetry.SpanEntraDeviceCode)
+	app, err := o.next.ResolveTenant(ctx, app)
+	if err != nil {
+		done(err)
+		return token.DeviceCode{}, err
+	}
 	dc, err := o.next.DeviceCode(ctx, app, scopes)
 	done(err)
 	if err != nil {
@@ -113,6 +119,11 @@ func (o observedAuthority) DeviceCode(ctx context.Context, app token.App, scopes
 
 func (o observedAuthority) Browser(ctx context.Context, app token.App, scopes token.Scopes, loginHint string, open func(string) error) (token.Grant, error) {
 	ctx, done := o.tel.Span(ctx, telemetry.SpanSignIn, telemetry.Attr{Key: telemetry.AttrFlow, Value: string(token.FlowBrowser)})
+	app, err := o.next.ResolveTenant(ctx, app)
+	if err != nil {
+		done(err)
+		return token.Grant{}, err
+	}
 	g, err := o.next.Browser(ctx, app, scopes, loginHint, open)
 	done(err)
 	return g, err

@@ -69,12 +69,17 @@ func (p *parts) status(ctx context.Context, listen string) httpapi.Status {
 // storePatience bounds the question whether the store works.
 const storePatience = 3 * time.Second
 
-// storeWorks asks the store for its list.
+// storeWorks asks the store for its list, and whether all in it could be read.
 func (p *parts) storeWorks(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, storePatience)
 	defer cancel()
-	_, err := p.store.List(ctx)
-	return err
+	if _, err := p.store.List(ctx); err != nil {
+		return err
+	}
+	if unread := p.book.Unread(); unread != nil {
+		return unread.Err
+	}
+	return nil
 }
 
 // ready are the checks of /readyz. Settings that are not valid are never in
@@ -86,7 +91,7 @@ func (p *parts) ready(ctx context.Context) []httpapi.Check {
 	}
 	accounts := httpapi.Check{Name: "accounts", Ok: anyAccountOK(p.book.Views())}
 	if !accounts.Ok {
-		accounts.Detail = "No account is signed in; run: broker login"
+		accounts.Detail = "No account is well; `broker accounts` says why, and what to do."
 	}
 	return []httpapi.Check{{Name: "config", Ok: true}, store, accounts}
 }

@@ -91,7 +91,7 @@ func wire(ctx context.Context, loaded *config.Loaded, w wiring) (*parts, error) 
 	}
 	problems := broker.NewProblems()
 	redeemer := &broker.Redeemer{Book: p.book, Redeem: redeem(p.entra, p.tel), Problems: problems}
-	p.cache = cache.New(cache.Config{Source: observedSource{next: redeemer, tel: p.tel}, Hold: refresh.Hold})
+	p.cache = cache.New(cache.Config{Source: observedSource{next: redeemer, tel: p.tel}, Hold: refresh.Hold, Published: func() { p.scheduler.Wake() }})
 	p.scheduler = refresh.New(refresh.Config{Target: p.cache, Log: p.log})
 	p.desk = signin.New(signin.Config{
 		Authority: observedAuthority{next: p.entra, tel: p.tel}, Log: p.log,
@@ -188,15 +188,24 @@ func (p *parts) tasks() []lifecycle.Task {
 // clockTick is how often a sleep or a jump of the clock is looked for.
 const clockTick = 15 * time.Second
 
-// closeTime bounds the end: the redemptions in flight, the last saves.
-const closeTime = 10 * time.Second
+// The end is bounded, so that all of it fits into ten seconds: the redemptions
+// in flight after the API has ended, and the last saves.
+const (
+	landTime  = time.Second
+	flushTime = time.Second
+)
 
 // close ends a broker whose tasks have ended: what is in flight lands, so that
 // no rotated refresh token is lost, and is stored.
 func (p *parts) close(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, closeTime)
+	landing, cancel := context.WithTimeout(ctx, landTime)
 	defer cancel()
-	err := errors.Join(p.cache.Close(ctx), p.book.Flush(ctx))
+	if p.cache.Close(landing) != nil {
+		p.log.WarnContext(ctx, "the broker ends while a renewal is on its way; the authority did not answer in time")
+	}
+	flushing, cancel := context.WithTimeout(ctx, flushTime)
+	defer cancel()
+	err := p.book.Flush(flushing)
 	p.entra.Close()
 	if c, ok := p.store.(io.Closer); ok {
 		err = errors.Join(err, c.Close())

@@ -27,7 +27,7 @@ type fakeStore struct {
 	saves int
 
 	unlisted, unreadable error // of List, of Load
-	slow  time.Duration
+	slow                 time.Duration
 }
 
 func newStore() *fakeStore { return &fakeStore{data: map[string][]byte{}} }

@@ -54,7 +54,7 @@ func (b *Broker) account(id *consumer.Identity, raw string) (string, error) {
 		if lower := strings.ToLower(raw); slices.Contains(id.Accounts(), lower) {
 			return lower, nil // in its policy, but nobody has signed in yet
 		}
-		return "", account.Unknown(raw)
+		return "", b.notFound(account.Unknown(raw))
 	}
 	names := id.Accounts()
 	if id.Admin {
@@ -62,7 +62,10 @@ func (b *Broker) account(id *consumer.Identity, raw string) (string, error) {
 	}
 	switch len(names) {
 	case 0:
-		return "", token.NewError(token.KindSignInRequired, "", "No account is signed in on this machine; run: broker login")
+		if !id.Admin {
+			return "", token.NewError(token.KindDenied, "check policy", fmt.Sprintf("Consumer %q may use no account; add one to the accounts of the consumer if it should.", id.Name))
+		}
+		return "", b.notFound(token.NewError(token.KindSignInRequired, "", "No account is signed in on this machine; run: broker login"))
 	case 1:
 		if name, ok := b.cfg.Book.Resolve(names[0]); ok {
 			return name, nil
@@ -71,4 +74,13 @@ func (b *Broker) account(id *consumer.Identity, raw string) (string, error) {
 	default:
 		return "", token.NewError(token.KindInvalidRequest, "", "Several accounts are possible; say which with account=…: "+strings.Join(names, ", "))
 	}
+}
+
+// notFound is err, or the store's fault where the account may be among the
+// sign-ins that cannot be read.
+func (b *Broker) notFound(err *token.Error) *token.Error {
+	if unread := b.cfg.Book.Unread(); unread != nil {
+		return unread
+	}
+	return err
 }

@@ -25,6 +25,9 @@ type Config struct {
 	// Hold is how long no upstream request is made after the failures-th
 	// failure in a row; see refresh.Hold.
 	Hold func(err *token.Error, failures int) time.Duration
+	// Published, where set, is called after a new token was published or a
+	// failure remembered. It must not block.
+	Published func()
 	// Timeout bounds one redemption; zero means 20 seconds.
 	Timeout time.Duration
 }
@@ -49,6 +52,9 @@ type Cache struct {
 func New(cfg Config) *Cache {
 	if cfg.Timeout == 0 {
 		cfg.Timeout = defaultTimeout
+	}
+	if cfg.Published == nil {
+		cfg.Published = func() {}
 	}
 	c := &Cache{cfg: cfg, lines: map[string]*line{}}
 	c.current.Store(&snapshot{})

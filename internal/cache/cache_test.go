@@ -312,11 +312,37 @@ func TestForceAndClaims(t *testing.T) {
 		if limited != nil {
 			t.Errorf("a forced refresh beyond the limit serves the token in hand, got %v", limited)
 		}
-		if n := a.count(); n != 4 && n != 3 {
+		if n := a.count(); n != 5 { // the first, one challenge, and three by force
 			t.Errorf("%d redemptions, want the limit of 3 in a burst", n)
 		}
-		if _, err := c.Token(t.Context(), token.Request{Key: graph, Claims: `{"x":1}`}); token.KindOf(err) != token.KindRateLimited {
+		var err error
+		for i := range 5 {
+			_, err = c.Token(t.Context(), token.Request{Key: graph, Claims: fmt.Sprintf(`{"x":%d}`, i)})
+		}
+		if token.KindOf(err) != token.KindRateLimited {
 			t.Errorf("claims beyond the limit: %v, want rate-limited", err)
+		}
+	})
+}
+
+func TestAChallengeThatFailsHoldsNobodyElse(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		a := newAuthority()
+		c := newCache(a)
+		a.set(func(a *authority) { a.fail = &token.Error{Kind: token.KindSignInRequired, Claims: "{}"} })
+		bad := token.Request{Key: graph, Claims: `{"access_token":{}}`}
+		for range 3 {
+			if _, err := c.Token(t.Context(), bad); token.KindOf(err) != token.KindSignInRequired {
+				t.Fatalf("challenge: %v", err)
+			}
+		}
+		if a.count() != 1 {
+			t.Errorf("the same challenge cost %d requests", a.count())
+		}
+		a.set(func(a *authority) { a.fail = nil })
+		get(t, c, token.Request{Key: graph})
+		if sts := c.Statuses(); len(sts) != 1 || sts[0].Problem != nil {
+			t.Errorf("statuses %+v", sts)
 		}
 	})
 }
@@ -396,6 +422,7 @@ func TestBackgroundRefresh(t *testing.T) {
 		a := newAuthority()
 		c := newCache(a)
 		s := refresh.New(refresh.Config{Target: c, Log: discard})
+		c.cfg.Published = s.Wake
 		ctx, cancel := context.WithCancel(t.Context())
 		ended := make(chan error, 1)
 		go func() { ended <- s.Run(ctx) }()

@@ -47,7 +47,7 @@ func (l *line) reset(slots []*slot) {
 	l.trouble = trouble{}
 	l.inFlight = map[flightKey]*flight{}
 	for _, s := range slots {
-		s.trouble, s.claims = trouble{}, ""
+		s.trouble, s.claims, s.challenge.trouble = trouble{}, "", trouble{}
 		s.publish(nil)
 	}
 }
@@ -103,16 +103,24 @@ func (c *Cache) join(ctx context.Context, s *slot, req token.Request) (*flight, 
 	if f := l.inFlight[flightKey{s.key.Resource, req.Claims}]; f != nil {
 		return f, nil, nil
 	}
-	if err := firstError(l.trouble.at(now), s.trouble.at(now)); err != nil {
+	if err := firstError(l.trouble.at(now), s.trouble.at(now), s.challenge.at(req.Claims, now)); err != nil {
 		return nil, nil, err
 	}
-	if (req.Force || req.Claims != "") && !s.forced.AllowN(now, 1) {
-		return nil, nil, &token.Error{
-			Kind: token.KindRateLimited, RetryAfter: forceEvery,
-			Detail: "This token was redeemed past the cache too often; wait, and use the token in hand until then.",
-		}
+	if err := s.pastCache(req, now); err != nil {
+		return nil, nil, err
 	}
 	return c.start(ctx, s, req), nil, nil
+}
+
+// pastCache holds redemptions that a caller forces to a rate of their own.
+func (s *slot) pastCache(req token.Request, now time.Time) *token.Error {
+	switch {
+	case req.Claims != "" && !s.challenge.limit.AllowN(now, 1):
+		return &token.Error{Kind: token.KindRateLimited, RetryAfter: forceEvery, Detail: "Claims challenges for this token came too often; present the challenge again later."}
+	case req.Claims == "" && req.Force && !s.forced.AllowN(now, 1):
+		return &token.Error{Kind: token.KindRateLimited, RetryAfter: forceEvery, Detail: "This token was renewed by force too often; ask again later, or without force."}
+	}
+	return nil
 }
 
 // board joins or starts the background refresh of a slot.
@@ -195,7 +203,8 @@ func (c *Cache) land(l *line, f *flight, tok token.Token, err error) {
 	if err != nil {
 		f.err = token.AsError(err)
 		if current {
-			c.remember(l, f.slot, f.err, now)
+			c.remember(l, f, now)
+			c.cfg.Published()
 			// Who waited is told the same Retry-After as who asks next.
 			if e := firstError(f.slot.trouble.at(now), l.trouble.at(now)); e != nil {
 				f.err = e
@@ -210,13 +219,20 @@ func (c *Cache) land(l *line, f *flight, tok token.Token, err error) {
 	l.trouble, f.slot.trouble = trouble{}, trouble{}
 	f.slot.claims = f.claims
 	f.slot.publish(f.entry)
+	c.cfg.Published()
 }
 
 // remember keeps a failure where it belongs: with the account where the refresh
-// token or the authority is at fault, else with the one resource.
-func (c *Cache) remember(l *line, s *slot, err *token.Error, now time.Time) {
-	s.trouble.note(err, now, c.cfg.Hold)
-	if err.AccountWide() {
-		l.trouble.note(err, now, c.cfg.Hold)
+// token or the authority is at fault, else with the one resource. What a claims
+// challenge met says nothing of requests without it, unless the authority itself
+// is in trouble: a consumer must not be able to stop the others' renewals.
+func (c *Cache) remember(l *line, f *flight, now time.Time) {
+	if f.claims != "" && !f.err.Kind.Retryable() {
+		f.slot.challenge.note(f.claims, f.err, now, c.cfg.Hold)
+		return
+	}
+	f.slot.trouble.note(f.err, now, c.cfg.Hold)
+	if f.err.AccountWide() {
+		l.trouble.note(f.err, now, c.cfg.Hold)
 	}
 }

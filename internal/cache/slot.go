@@ -27,13 +27,36 @@ type slot struct {
 	changed chan struct{} // closed when another entry is published
 
 	// Guarded by line.mu.
-	trouble trouble
-	forced  *rate.Limiter
-	claims  string // claims that the current entry was redeemed with
+	trouble   trouble
+	forced    *rate.Limiter
+	challenge challenge
+	claims    string // claims that the current entry was redeemed with
 }
 
 func newSlot(k token.Key, l *line) *slot {
-	return &slot{key: k, line: l, changed: make(chan struct{}), forced: rate.NewLimiter(rate.Every(forceEvery), forceBurst)}
+	return &slot{key: k, line: l, changed: make(chan struct{}), forced: newLimit(), challenge: challenge{limit: newLimit()}}
+}
+
+func newLimit() *rate.Limiter { return rate.NewLimiter(rate.Every(forceEvery), forceBurst) }
+
+// challenge is the last claims challenge that could not be met.
+type challenge struct {
+	limit   *rate.Limiter
+	claims  string
+	trouble trouble
+}
+
+// at is the remembered error for a caller with the same challenge.
+func (c *challenge) at(claims string, now time.Time) *token.Error {
+	if claims == "" || claims != c.claims {
+		return nil
+	}
+	return c.trouble.at(now)
+}
+
+func (c *challenge) note(claims string, err *token.Error, now time.Time, hold func(*token.Error, int) time.Duration) {
+	c.claims, c.trouble = claims, trouble{}
+	c.trouble.note(err, now, hold)
 }
 
 // publish makes e the current entry and wakes who waits for a change.

@@ -81,7 +81,7 @@ func (s *slot) status() (st Status, ok bool) {
 		if t.err == nil {
 			continue
 		}
-		st.Problem = t.err
+		st.Problem, st.Renewal.Failed = t.err, true
 		st.Renewal.Dead = st.Renewal.Dead || t.err.Kind.UserAction() != "none"
 		if t.until.After(st.Renewal.HoldUntil) {
 			st.Renewal.HoldUntil = t.until

@@ -13,7 +13,8 @@ import (
 // exit codes of the commands.
 const exitAborted = 1
 
-// Signals returns a context that ends at the first interrupt or SIGTERM. At the
+// Signals returns a context that ends at the first interrupt, SIGTERM or SIGHUP
+// (the terminal was closed; settings are watched and need no signal). At the
 // second one it calls exit (os.Exit in the program) at once, for a person who
 // does not want to wait. stop releases the signals.
 //
@@ -21,7 +22,7 @@ const exitAborted = 1
 // arrives as SIGTERM; Windows then allows about 5 seconds.
 func Signals(ctx context.Context, exit func(code int)) (_ context.Context, stop func()) {
 	signals := make(chan os.Signal, 2)
-	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
+	signal.Notify(signals, os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
 	ctx, cancel := context.WithCancelCause(ctx)
 	released := make(chan struct{})
 	go watchSignals(signals, released, cancel, exit)

@@ -32,8 +32,8 @@ func Due(r token.Renewal) (due time.Time, ok bool) {
 	if last := r.ExpiresOn.Add(-r.ExpiresOn.Sub(r.ObtainedOn) / 20); due.After(last) {
 		due = last
 	}
-	if due.Before(r.HoldUntil) {
-		due = r.HoldUntil
+	if r.Failed || due.Before(r.HoldUntil) {
+		due = r.HoldUntil // a failure is mended as soon as we may, even if the token was not due yet
 	}
 	if due.Sub(r.LastAsked) > idleLimit {
 		return time.Time{}, false

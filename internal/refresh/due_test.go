@@ -26,6 +26,7 @@ func TestDue(t *testing.T) {
 		{"refresh_in in the past is ignored", with(func(r *token.Renewal) { r.RefreshOn = start.Add(-time.Minute) }), 45 * time.Minute, true},
 		{"jitter never passes 95 % of the lifetime", with(func(r *token.Renewal) { r.RefreshOn = start.Add(59 * time.Minute); r.Jitter = 1 }), 57 * time.Minute, true},
 		{"a failure holds it back", with(func(r *token.Renewal) { r.HoldUntil = start.Add(50 * time.Minute) }), 50 * time.Minute, true},
+		{"a failure is mended before it is due", with(func(r *token.Renewal) { r.Failed, r.HoldUntil = true, start.Add(time.Minute) }), time.Minute, true},
 		{"never asked for", with(func(r *token.Renewal) { r.LastAsked = time.Time{} }), 0, false},
 		{"idle for a day", with(func(r *token.Renewal) { r.LastAsked = start.Add(-25 * time.Hour) }), 0, false},
 		{"idle for a day when it falls due", with(func(r *token.Renewal) { r.LastAsked = start.Add(-23*time.Hour - 30*time.Minute) }), 0, false},
