@@ -2,6 +2,7 @@ package httpapi
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
 	"errors"
 	"io"
@@ -18,7 +19,7 @@ import (
 // decode reads a request's body into v, after holding it to the named schema of
 // the document. With optional an empty body leaves v as it is.
 func (s *Server) decode(c echo.Context, schema string, optional bool, v any) error {
-	raw, err := readBody(c.Response(), c.Request())
+	raw, err := s.readBody(c.Response(), c.Request())
 	if err != nil {
 		return err
 	}
@@ -42,13 +43,20 @@ func (s *Server) decode(c echo.Context, schema string, optional bool, v any) err
 }
 
 // readBody reads what the gate lets through, within bodyTime.
-func readBody(w http.ResponseWriter, r *http.Request) ([]byte, error) {
+func (s *Server) readBody(w http.ResponseWriter, r *http.Request) ([]byte, error) {
 	control := http.NewResponseController(w)
 	_ = control.SetReadDeadline(time.Now().Add(bodyTime)) // in-process requests have none
 	defer func() { _ = control.SetReadDeadline(time.Now().Add(answerTime)) }()
+	// A body that is still on its way when the request is given up is waited for
+	// no longer.
+	forget := context.AfterFunc(r.Context(), func() { _ = control.SetReadDeadline(time.Now()) })
+	defer forget()
 	raw, err := io.ReadAll(r.Body)
 	if _, ok := errors.AsType[*http.MaxBytesError](err); ok {
 		return nil, tooLarge()
+	}
+	if err != nil && s.isStopping() && r.Context().Err() != nil {
+		return nil, r.Context().Err()
 	}
 	if err != nil {
 		return nil, badRequest("The body did not arrive whole; send it again.")

@@ -104,7 +104,7 @@ func wholeSeconds(d time.Duration) int { return int(math.Ceil(d.Seconds())) }
 
 // fail answers with the problem of err and logs it.
 func (s *Server) fail(w http.ResponseWriter, r *http.Request, err error) {
-	e := token.AsError(err)
+	e := s.asStop(token.AsError(err))
 	p := ProblemOf(e)
 	if se, ok := errors.AsType[*statusError](err); ok {
 		p.Status = se.status

@@ -81,26 +81,34 @@ func start(t *testing.T) *running {
 	ctx, stop := context.WithCancel(t.Context())
 	tr := &http.Transport{DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) { return l.dial(ctx) }}
 	r := &running{stack: s, listener: l, client: &http.Client{Transport: tr}, stop: stop, done: make(chan error, 1)}
-	go func() { r.done <- s.server.Serve(ctx, l) }()
+	go func() { r.done <- s.server.Serve(ctx, l); close(r.done) }()
 	t.Cleanup(func() {
 		stop()
 		tr.CloseIdleConnections()
+		for range r.done { // a test may have taken the error already
+		}
 		synctest.Wait()
 	})
 	return r
 }
 
 type result struct {
-	status int
-	body   string
-	after  time.Duration
-	err    error
+	status     int
+	body       string
+	retryAfter string
+	after      time.Duration
+	err        error
 }
 
 func (r *running) get(path string, header ...string) result {
+	return r.send(http.MethodGet, path, nil, header...)
+}
+
+func (r *running) send(method, path string, body io.Reader, header ...string) result {
 	begin := time.Now()
-	req, _ := http.NewRequest(http.MethodGet, "http://"+testHost+path, nil)
+	req, _ := http.NewRequest(method, "http://"+testHost+path, body)
 	req.Header.Set("X-Broker-Key", r.crm)
+	req.Header.Set("Content-Type", "application/json")
 	for i := 0; i < len(header); i += 2 {
 		req.Header.Set(header[i], header[i+1])
 	}
@@ -110,7 +118,7 @@ func (r *running) get(path string, header ...string) result {
 	}
 	defer res.Body.Close()
 	b, err := io.ReadAll(res.Body)
-	return result{res.StatusCode, string(b), time.Since(begin), err}
+	return result{res.StatusCode, string(b), res.Header.Get("Retry-After"), time.Since(begin), err}
 }
 
 func (r *running) etag() string { return r.tokens.answer.Entry.ETag() }
@@ -162,7 +170,67 @@ func TestStopLetsAnswersFinishAndEndsLongPolls(t *testing.T) {
 	})
 }
 
-func TestStopCutsOffAfterItsTime(t *testing.T) {
+// stopProblem checks that an answer says that the broker is stopping.
+func stopProblem(t *testing.T, what string, got result) {
+	t.Helper()
+	var p Problem
+	if got.err != nil || got.status != 503 || json.Unmarshal([]byte(got.body), &p) != nil {
+		t.Errorf("%s: %+v", what, got)
+		return
+	}
+	if p.Code != ProblemCodeUpstreamUnavailable || !p.Retryable || p.RetryAfter != 5 || got.retryAfter != "5" || !strings.HasPrefix(p.Detail, "The broker is stopping; ") {
+		t.Errorf("%s: %+v, Retry-After %q", what, p, got.retryAfter)
+	}
+}
+
+// What hangs, because the authority or the caller does, is answered too.
+func TestStopAnswersWhatHangs(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := start(t)
+		r.tokens.hook = func(ctx context.Context) { <-ctx.Done() }
+		r.tokens.err = token.AsError(context.Canceled)
+		get, post := make(chan result, 1), make(chan result, 1)
+		go func() { get <- r.get(graph) }()
+		body, more := io.Pipe()
+		go func() { post <- r.send("POST", tokenPath, body) }()
+		_, _ = io.WriteString(more, `{"resource":`)
+		synctest.Wait()
+		time.Sleep(time.Second)
+		synctest.Wait()
+
+		begin := time.Now()
+		r.stop()
+		stopProblem(t, "a request whose upstream hangs", <-get)
+		stopProblem(t, "a body that does not arrive", <-post)
+		if took := time.Since(begin); took != finishTime {
+			t.Errorf("they were answered after %v", took)
+		}
+		if err := <-r.done; err != nil || time.Since(begin) > 8*time.Second {
+			t.Errorf("Serve: %v after %v", err, time.Since(begin))
+		}
+		_ = more.Close()
+	})
+}
+
+// A deadline that passes while the server stops is the stop's too; what else goes
+// wrong is told as always, and so is a deadline before.
+func TestStopKeepsOtherErrors(t *testing.T) {
+	s := newStack(t)
+	late := token.NewError(token.KindTimeout, "redeem", "login.test did not answer in time; try again.")
+	if got := s.server.asStop(late); got != late {
+		t.Errorf("before the stop: %v", got)
+	}
+	close(s.server.stopping)
+	if got := s.server.asStop(late); got.Kind != token.KindUnavailable || !errors.Is(got, late) {
+		t.Errorf("while stopping: %v", got)
+	}
+	denied := token.NewError(token.KindDenied, "check policy", "No.")
+	if got := s.server.asStop(denied); got != denied {
+		t.Errorf("while stopping: %v", got)
+	}
+}
+
+func TestStopCutsOffWhatDoesNotListen(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := start(t)
 		release := make(chan struct{})
@@ -173,11 +241,14 @@ func TestStopCutsOffAfterItsTime(t *testing.T) {
 		begin := time.Now()
 		r.stop()
 		err := <-r.done
-		if took := time.Since(begin); err == nil || took != stopTime {
+		if took := time.Since(begin); err != nil || took != finishTime+answerLate {
 			t.Errorf("Serve: %v after %v", err, took)
 		}
 		if g := <-got; g.err == nil {
 			t.Errorf("an answer that was cut off looks whole: %+v", g)
+		}
+		if !strings.Contains(r.log.String(), "requests were cut off") {
+			t.Errorf("the log does not say so: %s", r.log)
 		}
 		close(release)
 	})
