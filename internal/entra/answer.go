@@ -259,10 +259,10 @@ func parseOAuthError(body []byte) (oauthError, bool) {
 	e := oauthError{code: word(w.Error), subError: word(sub), aadsts: numbers(w.Codes, description)}
 	switch c := w.Claims.(type) {
 	case string:
-		e.claims, _ = parseClaims(c)
+		e.claims, _ = token.ParseClaims(c)
 	case map[string]any:
 		if raw, err := json.Marshal(c); err == nil {
-			e.claims, _ = parseClaims(string(raw))
+			e.claims, _ = token.ParseClaims(string(raw))
 		}
 	}
 	return e, true

@@ -61,9 +61,9 @@ func (c *Client) prepareRedeem(ctx context.Context, grant token.Grant, scopes to
 	}
 	opts := []public.AcquireSilentOption{public.WithSilentAccount(public.Account{HomeAccountID: grant.HomeAccountID})}
 	if claims != "" {
-		compact, ok := parseClaims(claims)
-		if !ok {
-			return public.Client{}, nil, bad(token.KindInvalidRequest, "claims is not a JSON object of at most 8 KiB; send the challenge as it came, decoded.")
+		compact, err := token.ParseClaims(claims)
+		if err != nil {
+			return public.Client{}, nil, bad(token.KindInvalidRequest, "claims is not a JSON object of at most 16 KiB; send the challenge as it came, decoded.")
 		}
 		opts = append(opts, public.WithClaims(compact))
 	}

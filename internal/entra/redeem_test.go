@@ -334,7 +334,7 @@ func TestRedeemRefusesBadInput(t *testing.T) {
 		"no home account":  {noHome, graph, "", token.KindSignInRequired},
 		"claims text":      {testGrant(), graph, "x", token.KindInvalidRequest},
 		"claims list":      {testGrant(), graph, "[]", token.KindInvalidRequest},
-		"claims large":     {testGrant(), graph, `{"x":"` + strings.Repeat("x", maxClaims) + `"}`, token.KindInvalidRequest},
+		"claims large":     {testGrant(), graph, `{"x":"` + strings.Repeat("x", token.MaxClaims) + `"}`, token.KindInvalidRequest},
 		"foreign host":     {foreign, graph, "", token.KindConfiguration},
 	}
 	for name, tt := range tests {

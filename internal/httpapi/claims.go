@@ -1,14 +1,13 @@
 package httpapi
 
 import (
-	"bytes"
 	"encoding/base64"
 	"encoding/json"
+	"errors"
 	"strings"
-)
 
-// maxClaims is how much a claims challenge may hold once decoded, in bytes.
-const maxClaims = 16 << 10
+	"github.com/m365-token-broker/broker/internal/token"
+)
 
 // parseClaims reads the claims of POST /v1/token: a JSON object, a string with
 // its text, or a string with that text in base64 or base64url, as a claims
@@ -18,7 +17,7 @@ func parseClaims(raw json.RawMessage) (string, error) {
 	if len(raw) == 0 {
 		return "", nil
 	}
-	claims := []byte(raw)
+	claims := string(raw)
 	if raw[0] == '"' {
 		var s string
 		if err := json.Unmarshal(raw, &s); err != nil {
@@ -26,18 +25,14 @@ func parseClaims(raw json.RawMessage) (string, error) {
 		}
 		claims = unpackClaims(strings.TrimSpace(s))
 	}
-	if len(claims) > maxClaims {
+	compact, err := token.ParseClaims(claims)
+	switch {
+	case errors.Is(err, token.ErrClaimsSize):
 		return "", badRequest("claims is too long; it may hold 16 KiB.")
-	}
-	var object map[string]json.RawMessage
-	if err := json.Unmarshal(claims, &object); err != nil || object == nil {
+	case err != nil:
 		return "", errClaims()
 	}
-	var compact bytes.Buffer
-	if err := json.Compact(&compact, claims); err != nil {
-		return "", errClaims()
-	}
-	return compact.String(), nil
+	return compact, nil
 }
 
 func errClaims() error {
@@ -46,15 +41,15 @@ func errClaims() error {
 
 // unpackClaims takes the base64 off a text that is no JSON by itself. Both
 // alphabets and missing padding are accepted: real challenges come in each.
-func unpackClaims(s string) []byte {
+func unpackClaims(s string) string {
 	if strings.HasPrefix(s, "{") {
-		return []byte(s)
+		return s
 	}
 	s = strings.TrimRight(s, "=")
 	s = strings.NewReplacer("-", "+", "_", "/").Replace(s)
 	b, err := base64.RawStdEncoding.DecodeString(s)
 	if err != nil {
-		return nil
+		return ""
 	}
-	return b
+	return string(b)
 }

@@ -124,7 +124,7 @@ func FuzzClaims(f *testing.F) {
 			return
 		}
 		var object map[string]any
-		if claims != "" && (json.Unmarshal([]byte(claims), &object) != nil || object == nil || len(claims) > maxClaims) {
+		if claims != "" && (json.Unmarshal([]byte(claims), &object) != nil || object == nil || len(claims) > token.MaxClaims) {
 			t.Fatalf("%q gave %q", raw, claims)
 		}
 	})

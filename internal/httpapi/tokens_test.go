@@ -224,27 +224,31 @@ func TestPostTokenRefusesWrongBodies(t *testing.T) {
 		{"text", `"graph"`, "JSON object"},
 		{"nothing", `{}`, `"resource" is missing`},
 		{"unknown", `{"resource":"graph","scope":"SECRET-VALUE"}`, `no member "scope"`},
-		{"near", `{"resource":"graph","minvalidity":1}`, "did you mean min_validity?"},
+		{"near", `{"resource":"graph","minvalidity":1}`, `no member "minvalidity" here; did you mean min_validity?`},
+		{"twice", `{"resource":"graph","resource":"ews"}`, `"resource" was sent twice; send it once.`},
+		{"twice in claims", `{"resource":"graph","claims":{"access_token":[{"nbf":1,"nbf":2}]}}`, `"nbf" was sent twice`},
+		{"null", `{"resource":null}`, `"resource" must be a text`},
+		{"long resource", `{"resource":"` + strings.Repeat("x", 129) + `"}`, `"resource" is too long: it may hold 128 characters.`},
 		{"type of resource", `{"resource":1}`, `"resource" must be a text`},
-		{"empty resource", `{"resource":""}`, `"resource" is out of its bounds`},
+		{"empty resource", `{"resource":""}`, `"resource" is empty: the name of a configured resource (for example graph).`},
 		{"type of account", `{"resource":"graph","account":["SECRET-VALUE"]}`, `"account" must be a text`},
 		{"type of min_validity", `{"resource":"graph","min_validity":"10m"}`, `"min_validity" must be a whole number`},
 		{"fraction", `{"resource":"graph","min_validity":1.5}`, `"min_validity" must be a whole number`},
-		{"min_validity too large", `{"resource":"graph","min_validity":86401}`, `"min_validity" is out of its bounds (maximum)`},
-		{"negative", `{"resource":"graph","min_validity":-1}`, `"min_validity" is out of its bounds (minimum)`},
+		{"min_validity too large", `{"resource":"graph","min_validity":86401}`, `"min_validity" must be a whole number from 0 to 86400: for how many seconds the token must at least be valid.`},
+		{"negative", `{"resource":"graph","min_validity":-1}`, `"min_validity" must be a whole number from 0 to 86400: `},
 		{"type of force_refresh", `{"resource":"graph","force_refresh":"yes"}`, `"force_refresh" must be true or false`},
 		{"type of claims", `{"resource":"graph","claims":7}`, `"claims" must be`},
 		{"claims no JSON", `{"resource":"graph","claims":"SECRET-VALUE!"}`, "claims must be a JSON object"},
 		{"claims a list", `{"resource":"graph","claims":"[1]"}`, "claims must be a JSON object"},
 		{"claims null in base64", `{"resource":"graph","claims":"bnVsbA=="}`, "claims must be a JSON object"},
 		{"claims with a tail", `{"resource":"graph","claims":"{} SECRET-VALUE"}`, "claims must be a JSON object"},
-		{"claims too long", `{"resource":"graph","claims":{"a":"` + strings.Repeat("A", maxClaims) + `"}}`, "16 KiB"},
+		{"claims too long", `{"resource":"graph","claims":{"a":"` + strings.Repeat("A", token.MaxClaims) + `"}}`, "16 KiB"},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			s := newStack(t)
 			p := s.problem(s.do(call{method: "POST", path: tokenPath, key: s.crm, body: tt.body}), 400, token.KindInvalidRequest)
-			if !strings.Contains(p.Detail, tt.want) {
+			if !strings.Contains(p.Detail, tt.want) || strings.Contains(p.Detail, "?.") {
 				t.Errorf("detail %q does not hold %q", p.Detail, tt.want)
 			}
 			if strings.Contains(p.Detail+s.log.String(), "SECRET-VALUE") {
