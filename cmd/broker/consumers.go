@@ -160,7 +160,7 @@ func consumerRows(now time.Time, list []httpapi.Consumer) [][]string {
 		note := ""
 		switch {
 		case !c.LeaseEndsAt.IsZero():
-			note = "ends " + until(now, c.LeaseEndsAt)
+			note = leased(c) + ", ends " + until(now, c.LeaseEndsAt)
 		case c.LastRefusal != "" && now.Sub(c.LastRefusalAt) < 24*time.Hour:
 			note = "refused " + since(now, c.LastRefusalAt) + ": " + c.LastRefusal
 		}
@@ -169,6 +169,19 @@ func consumerRows(now time.Time, list []httpapi.Consumer) [][]string {
 		})
 	}
 	return rows
+}
+
+// leased says what a consumer with a lease is: "exec of report.sh, with the
+// rights of crm". One that an API client made may name no program.
+func leased(c httpapi.Consumer) string {
+	s := "leased"
+	if c.Executable != "" {
+		s = "exec of " + filepath.Base(c.Executable)
+	}
+	if c.SameAs != "" {
+		s += ", with the rights of " + c.SameAs
+	}
+	return s
 }
 
 // keys is "9f86d081, 60303ae2 (ends in 23 h)".

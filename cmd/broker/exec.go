@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"os/signal"
+	"path/filepath"
 	"runtime"
 	"strings"
 	"syscall"
@@ -101,6 +102,7 @@ func execute(ctx context.Context, o *options, in httpapi.ConsumerRequest, args [
 	if err != nil {
 		return notStarted(o, args[0], err)
 	}
+	in.Executable = executable(path)
 	signals := catchSignals()
 	defer signals.stop()
 	starting, stop := signal.NotifyContext(ctx, os.Interrupt, syscall.SIGTERM)
@@ -140,6 +142,19 @@ func execute(ctx context.Context, o *options, in httpapi.ConsumerRequest, args [
 	return runCommand(o, cmd, signals)
 }
 
+// maxExecutable is what the API allows for executable, in characters.
+const maxExecutable = 1024
+
+// executable is the command's absolute path, for those who look at the list of
+// consumers; "" where it is too long for that.
+func executable(path string) string {
+	full, err := filepath.Abs(path)
+	if err != nil || len(full) > maxExecutable {
+		return ""
+	}
+	return full
+}
+
 // revoke ends the key, whatever became of the command.
 func revoke(ctx context.Context, o *options, a *api, name string) {
 	ctx, stop := afterwards(ctx)
@@ -169,7 +184,7 @@ func nameAccount(ctx context.Context, a *api, in *httpapi.ConsumerRequest) error
 		for _, acc := range list {
 			names = append(names, acc.Account)
 		}
-		return usagef("several accounts are signed in; name one with --account: %s", printable(oneOf(names)))
+		return usagef("there are several accounts; name one with --account: %s", printable(oneOf(names)))
 	}
 }
 
@@ -183,11 +198,13 @@ func firstToken(ctx context.Context, a *api, c httpapi.Consumer) error {
 	return err
 }
 
-// renewLease keeps the key alive. A broker that was restarted knows the key no
-// more; that is said once, as it cannot be mended from here.
+// renewLease keeps the key alive. A broker that was restarted does not know the
+// key any more, and one that heard nothing for the length of the lease has ended
+// it; that is said once, as it cannot be mended from here.
 func renewLease(ctx context.Context, o *options, a *api, name string) {
 	tick := time.NewTicker(renewEvery)
 	defer tick.Stop()
+	renewed := time.Now()
 	for {
 		select {
 		case <-ctx.Done():
@@ -195,9 +212,15 @@ func renewLease(ctx context.Context, o *options, a *api, name string) {
 		case <-tick.C:
 		}
 		switch err := a.renewConsumer(ctx, name, lease); {
-		case err == nil || ctx.Err() != nil:
+		case ctx.Err() != nil:
+			return
+		case err == nil:
+			renewed = time.Now()
 		case token.KindOf(err) == token.KindNotFound:
-			fmt.Fprintln(o.env.stderr, "broker: the broker was restarted and no longer knows this command's key; start the command again")
+			fmt.Fprintln(o.env.stderr, "broker: the broker was restarted, and the command's key no longer works; start the command again")
+			return
+		case time.Since(renewed) >= lease:
+			fmt.Fprintf(o.env.stderr, "broker: the broker at %s has not answered for %s, and the command's key no longer works; see `broker status`, then start the command again\n", a.base, span(time.Since(renewed)))
 			return
 		}
 	}
