@@ -27,7 +27,8 @@ type api struct {
 }
 
 // call sends one request and decodes the answer into out (nil: no body is
-// expected). A problem document becomes a *token.Error.
+// expected). A problem document becomes a *token.Error, in a *requestError where
+// the broker's log has more.
 func (a *api) call(ctx context.Context, method, path string, query url.Values, in, out any) error {
 	req, err := a.request(ctx, method, path, query, in)
 	if err != nil {
@@ -43,7 +44,7 @@ func (a *api) call(ctx context.Context, method, path string, query url.Values, i
 		return unreachable(a.base, err)
 	}
 	if res.StatusCode >= http.StatusBadRequest {
-		return asProblem(res, body)
+		return a.problem(res, body)
 	}
 	if out == nil || len(body) == 0 {
 		return nil
@@ -92,13 +93,38 @@ func unreachable(base string, err error) error {
 	return fmt.Errorf("the broker at %s does not answer; see its log, or start it with `broker serve`: %w", base, err)
 }
 
-// asProblem reads a problem document (RFC 9457).
-func asProblem(res *http.Response, body []byte) error {
+// problem reads a problem document (RFC 9457).
+func (a *api) problem(res *http.Response, body []byte) error {
 	var p httpapi.Problem
 	if !strings.HasPrefix(res.Header.Get("Content-Type"), "application/problem+json") || json.Unmarshal(body, &p) != nil {
 		return fmt.Errorf("something that is not a broker answers at %s (HTTP %d); see the setting listen", res.Request.URL.Host, res.StatusCode)
 	}
-	return fromProblem(p)
+	e := fromProblem(p)
+	if a.local || p.Instance == "" || !traceable(e.Kind) {
+		return e
+	}
+	return &requestError{err: e, id: p.Instance}
+}
+
+// requestError is an error whose cause stands in the log of a running broker,
+// under the ID of the request. A broker in this process has no log beside what
+// it printed.
+type requestError struct {
+	err *token.Error
+	id  string
+}
+
+func (e *requestError) Error() string { return e.err.Error() }
+func (e *requestError) Unwrap() error { return e.err }
+
+// traceable reports whether the log says more of a kind than its sentence does.
+func traceable(k token.Kind) bool {
+	switch k {
+	case token.KindInternal, token.KindStore, token.KindUnavailable, token.KindInvalid, token.KindTimeout:
+		return true
+	default:
+		return false
+	}
 }
 
 // fromProblem is the *token.Error that a problem document stands for.

@@ -11,6 +11,33 @@ import (
 	"github.com/m365-token-broker/broker/internal/lifecycle"
 )
 
+// addCompletion adds cobra's own command with one subcommand per shell, and makes
+// a shell that it does not know a usage error.
+func addCompletion(root *cobra.Command) {
+	root.InitDefaultCompletionCmd()
+	cmd, _, err := root.Find([]string{"completion"})
+	if err != nil { // it was added above, so that this cannot be
+		return
+	}
+	cmd.Short = "Print the script that completes commands in a shell"
+	cmd.Long = `Print the script that lets a shell complete commands, flags and names with the tab
+key. The help of each shell's command says where to put the script so that it stays.`
+	cmd.Example = `  source <(broker completion bash)
+  broker completion fish > ~/.config/fish/completions/broker.fish
+  broker completion powershell | Out-String | Invoke-Expression`
+	onlySubcommands(cmd)
+	cmd.Args = func(cmd *cobra.Command, args []string) error {
+		if len(args) == 0 {
+			return nil
+		}
+		var shells []string
+		for _, c := range cmd.Commands() {
+			shells = append(shells, c.Name())
+		}
+		return usagef("there is no completion for %q; use %s", args[0], oneOf(shells))
+	}
+}
+
 // completionTime bounds what a press of the tab key may cost.
 const completionTime = 500 * time.Millisecond
 

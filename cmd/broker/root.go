@@ -56,6 +56,7 @@ and Microsoft Graph to the programs on this machine, over loopback HTTP.`,
 	flags.StringArrayVar(&o.set, "set", nil, "override one setting, `key=value`, for example telemetry.log_level=debug (repeatable)")
 	onlySubcommands(root)
 	addCommands(root, o)
+	addCompletion(root)
 	strictArgs(root)
 	return root
 }
@@ -110,6 +111,9 @@ func report(w io.Writer, err error) {
 		}
 		if e.Err != nil {
 			fmt.Fprintf(w, "        cause: %v\n", e.Err)
+		}
+		if r, ok := errors.AsType[*requestError](err); ok {
+			fmt.Fprintf(w, "        (request %s; the broker's log has more)\n", printable(r.id))
 		}
 		return
 	}
