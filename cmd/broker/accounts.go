@@ -17,8 +17,9 @@ func newAccounts(o *options) *cobra.Command {
 	var output string
 	cmd := &cobra.Command{
 		Use:   "accounts",
-		Short: "List the signed-in accounts with their state and ages",
-		Long: `List the accounts that are signed in on this machine.
+		Short: "List the accounts with their state and ages",
+		Long: `List the accounts that are signed in on this machine, and those that the
+configuration names.
 
 STATE is ok, degraded (tokens are served, but renewing them fails at the moment) or
 sign_in_required (run broker login). TOKEN AGE is the age of the refresh token that
@@ -66,17 +67,32 @@ func showAccounts(w io.Writer, prefix string, now time.Time, list []httpapi.Acco
 	}
 	for _, a := range list {
 		if a.Problem.Code != "" {
-			retry := ""
-			if !a.NextTryAt.IsZero() {
-				retry = fmt.Sprintf(" The broker tries again %s.", until(now, a.NextTryAt))
-			}
-			fmt.Fprintf(w, "%s%s: %s%s\n", prefix, printable(a.Account), printable(a.Problem.Detail), retry)
+			fmt.Fprintf(w, "%s%s: %s%s\n", prefix, printable(a.Account), printable(a.Problem.Detail), retry(now, a.NextTryAt))
 		}
-		if !a.Persisted {
+		if isSignedIn(a) && !a.Persisted {
 			fmt.Fprintf(w, "%s%s: the current refresh token is not in the secret store yet.\n", prefix, printable(a.Account))
 		}
 	}
 	return nil
+}
+
+// isSignedIn reports whether somebody has signed in to the account here; one
+// that only the configuration names has no sign-in. It may have ended since, see
+// the account's state.
+func isSignedIn(a httpapi.Account) bool { return !a.SignedInAt.IsZero() }
+
+// retry says when the broker tries again by itself, "" where it does not. It is
+// next_try_at and not the problem's retry_after, which is advice to callers, as
+// old as the problem.
+func retry(now, next time.Time) string {
+	switch {
+	case next.IsZero():
+		return ""
+	case !next.After(now):
+		return " The broker tries again now."
+	default:
+		return fmt.Sprintf(" The broker tries again %s.", until(now, next))
+	}
 }
 
 // validities is "graph 54 min, ews over".

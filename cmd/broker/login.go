@@ -16,6 +16,7 @@ import (
 type login struct {
 	o                                *options
 	account, flow, resource, output  string
+	flowGiven                        bool // --flow was given, and so is meant
 	withoutQRCode, withoutOwnBrowser bool
 }
 
@@ -46,6 +47,7 @@ policy, 5 Microsoft Entra ID cannot be reached, 1 anything else.`,
   broker login --output json                     for programs`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
+			l.flowGiven = cmd.Flags().Changed("flow")
 			err := withAPI(cmd, o, l.run)
 			if l.output != outputJSON || err == nil {
 				return err
@@ -70,7 +72,7 @@ policy, 5 Microsoft Entra ID cannot be reached, 1 anything else.`,
 func (l *login) run(ctx context.Context, a *api) error {
 	p := l.prompt()
 	p.already(l.signedIn(ctx, a))
-	s, err := a.startSignIn(ctx, httpapi.SignInRequest{Account: l.account, Flow: httpapi.Flow(l.flow), Resource: l.resource})
+	s, err := l.start(ctx, a, p)
 	if err != nil {
 		return err
 	}
@@ -83,6 +85,23 @@ func (l *login) run(ctx context.Context, a *api) error {
 	}
 	p.succeeded(s)
 	return nil
+}
+
+// start begins the sign-in. The broker gives a pending one of the account,
+// whatever its flow; where another flow was asked for, that one is cancelled
+// and a new one begun. One that was finished in that very moment stays.
+func (l *login) start(ctx context.Context, a *api, p prompt) (httpapi.SignIn, error) {
+	in := httpapi.SignInRequest{Account: l.account, Flow: httpapi.Flow(l.flow), Resource: l.resource}
+	s, err := a.startSignIn(ctx, in)
+	if err != nil || !l.flowGiven || s.Flow == in.Flow || s.State != httpapi.SignInStatePending {
+		return s, err
+	}
+	old, err := a.cancelSignIn(ctx, s.ID)
+	if err != nil || old.State != httpapi.SignInStateCancelled {
+		return old, err
+	}
+	p.replaced(old.Flow)
+	return a.startSignIn(ctx, in)
 }
 
 // failed writes the last line of JSON mode, which then says it all.
@@ -104,15 +123,16 @@ func (l *login) failed(err error) error {
 	return exitError(exitCode(err))
 }
 
-// signedIn names the account that this sign-in will renew, or "". It is told for
-// comfort only, so that a fault here is met by the next call instead.
+// signedIn names the account whose sign-in this one will replace, or "". It is
+// told for comfort only, so that a fault here is met by the next call instead.
 func (l *login) signedIn(ctx context.Context, a *api) string {
 	list, err := a.accounts(ctx)
 	if err != nil || l.account == "" {
 		return ""
 	}
 	for _, acc := range list {
-		if acc.Account == l.account || strings.EqualFold(acc.Username, l.account) {
+		named := acc.Account == l.account || strings.EqualFold(acc.Username, l.account)
+		if named && isSignedIn(acc) && acc.State != httpapi.AccountStateSignInRequired {
 			return acc.Account
 		}
 	}

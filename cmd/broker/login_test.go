@@ -133,6 +133,61 @@ func TestFollowInterrupted(t *testing.T) {
 	}
 }
 
+// replacing answers for an account whose sign-in is pending; old is what the
+// cancelled one then is.
+type replacing struct {
+	old   httpapi.SignIn
+	calls []string
+}
+
+func (r *replacing) RoundTrip(req *http.Request) (*http.Response, error) {
+	r.calls = append(r.calls, req.Method)
+	out := pendingSignIn()
+	switch {
+	case req.Method == http.MethodDelete:
+		out = r.old
+	case len(r.calls) > 1:
+		out.ID, out.Flow = "id2", httpapi.FlowBrowser
+	}
+	body, err := json.Marshal(out)
+	if err != nil {
+		return nil, err
+	}
+	return &http.Response{StatusCode: http.StatusOK, Body: io.NopCloser(bytes.NewReader(body)), Request: req}, nil
+}
+
+// A flow that was asked for replaces a pending sign-in with another one.
+func TestStartReplacesAnotherFlow(t *testing.T) {
+	for _, c := range []struct {
+		name  string
+		flow  string
+		given bool
+		old   httpapi.SignInState
+		calls string
+		id    string
+	}{
+		{"another flow was asked for", "browser", true, httpapi.SignInStateCancelled, "POST DELETE POST", "id2"},
+		{"the person finished it meanwhile", "browser", true, httpapi.SignInStateSucceeded, "POST DELETE", "id1"},
+		{"the same flow", "device", true, httpapi.SignInStateCancelled, "POST", "id1"},
+		{"no flow was asked for", "browser", false, httpapi.SignInStateCancelled, "POST", "id1"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			r := &replacing{old: httpapi.SignIn{ID: "id1", Flow: httpapi.FlowDevice, State: c.old}}
+			a := &api{http: &http.Client{Transport: r}, base: "http://broker.test", key: token.NewSecret("bra_x")}
+			var out bytes.Buffer
+			l := login{flow: c.flow, flowGiven: c.given}
+			s, err := l.start(t.Context(), a, &plainPrompt{out: &out})
+			if got := strings.Join(r.calls, " "); err != nil || s.ID != c.id || got != c.calls {
+				t.Errorf("%s, then %q, %v; want %s, then %q", got, s.ID, err, c.calls, c.id)
+			}
+			said := out.String() == "A sign-in with a device code was pending; it is cancelled, and this one takes its place.\n"
+			if said != (c.id == "id2") {
+				t.Errorf("said %q", out.String())
+			}
+		})
+	}
+}
+
 func TestOutcome(t *testing.T) {
 	for state, want := range map[httpapi.SignInState]int{
 		httpapi.SignInStateSucceeded: exitDone,

@@ -22,7 +22,7 @@ Nothing is revoked at Microsoft: access tokens that programs hold stay valid unt
 they expire, about an hour. To end every session of the account, its owner uses
 "Sign out everywhere" at https://mysignins.microsoft.com, or an administrator runs
 Revoke-MgUserSignInSession -UserId <user>.`,
-		Example: `  broker logout                  the only account
+		Example: `  broker logout                  the only account that is signed in
   broker logout --account ops
   broker logout --yes            all accounts, without a question`,
 		Args: cobra.NoArgs,
@@ -60,7 +60,9 @@ func toSignOut(ctx context.Context, o *options, a *api, account string, yes bool
 	}
 	names := []string{}
 	for _, acc := range list {
-		names = append(names, acc.Account)
+		if isSignedIn(acc) {
+			names = append(names, acc.Account)
+		}
 	}
 	if len(names) < 2 || yes {
 		return names, nil

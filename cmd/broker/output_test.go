@@ -61,18 +61,31 @@ func TestAccountsPage(t *testing.T) {
 		},
 		{
 			Account: "it\x1b", Username: "it@contoso.com", State: httpapi.AccountStateDegraded, NextTryAt: now.Add(time.Minute),
-			Problem: httpapi.Problem{Code: httpapi.ProblemCodeThrottled, Detail: "Entra asked to slow down."},
+			SignedInAt: now.Add(-time.Hour),
+			Problem:    httpapi.Problem{Code: httpapi.ProblemCodeThrottled, Detail: "Entra asked to slow down.", RetryAfter: 30},
+		},
+		{
+			Account: "late", State: httpapi.AccountStateDegraded, NextTryAt: now.Add(-time.Second), SignedInAt: now.Add(-time.Hour), Persisted: true,
+			Problem: httpapi.Problem{Code: httpapi.ProblemCodeUpstreamTimeout, Detail: "Entra is slow."},
+		},
+		{
+			Account: "new", State: httpapi.AccountStateSignInRequired,
+			Problem: httpapi.Problem{Code: httpapi.ProblemCodeSignInRequired, Detail: "Sign in."},
 		},
 	}
 	var out bytes.Buffer
 	if err := showAccounts(&out, "", now, list); err != nil {
 		t.Fatal(err)
 	}
-	want := `ACCOUNT  USER             STATE     SIGNED IN  LAST REFRESH  TOKEN AGE  ENDS     RESOURCES
-ops      ops@contoso.com  ok        21 d ago   3 min ago     3 min      in 90 d  ews over, graph 54 min, imap
-it       it@contoso.com   degraded  -          -             -          -        -
+	want := `ACCOUNT  USER             STATE             SIGNED IN  LAST REFRESH  TOKEN AGE  ENDS     RESOURCES
+ops      ops@contoso.com  ok                21 d ago   3 min ago     3 min      in 90 d  ews over, graph 54 min, imap
+it       it@contoso.com   degraded          1 h ago    -             -          -        -
+late     -                degraded          1 h ago    -             -          -        -
+new      -                sign_in_required  -          -             -          -        -
 it: Entra asked to slow down. The broker tries again in 1 min.
 it: the current refresh token is not in the secret store yet.
+late: Entra is slow. The broker tries again now.
+new: Sign in.
 `
 	if out.String() != want {
 		t.Errorf("got\n%s\nwant\n%s", out.String(), want)

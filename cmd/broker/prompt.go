@@ -30,6 +30,9 @@ type prompt interface {
 type shown interface {
 	// already says that this account is signed in; "" where it is not.
 	already(account string)
+	// replaced says that a pending sign-in with this flow was cancelled for this
+	// one.
+	replaced(old httpapi.Flow)
 	succeeded(s httpapi.SignIn)
 }
 
@@ -56,6 +59,7 @@ type jsonPrompt struct {
 }
 
 func (p *jsonPrompt) already(string)                 {}
+func (p *jsonPrompt) replaced(httpapi.Flow)          {}
 func (p *jsonPrompt) tick(time.Time, httpapi.SignIn) {}
 func (p *jsonPrompt) done()                          {}
 
@@ -104,6 +108,14 @@ func (p *plainPrompt) already(account string) {
 	if account != "" {
 		p.say("%s is signed in already; this sign-in takes the place of the old one.", printable(account))
 	}
+}
+
+func (p *plainPrompt) replaced(old httpapi.Flow) {
+	way := "with a device code"
+	if old == httpapi.FlowBrowser {
+		way = "in a browser"
+	}
+	p.say("A sign-in %s was pending; it is cancelled, and this one takes its place.", way)
 }
 
 func (p *plainPrompt) pending(s httpapi.SignIn) {
