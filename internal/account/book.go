@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"maps"
 	"slices"
 	"strings"
 	"sync"
@@ -68,24 +69,32 @@ func (b *Book) rename() {
 	old := b.entries
 	b.entries = make(map[string]*entry, len(old)+len(b.aliases))
 	for _, e := range sorted(old) {
-		if e.signedIn {
-			e.rec.name = b.nameOf(e.rec)
-			e.shadow(b.entries[e.rec.name])
-			b.entries[e.rec.name] = e
+		if !e.signedIn {
+			continue
+		}
+		if name, ok := b.nameOf(e.rec); ok {
+			e.shadow(b.entries[name])
+			b.entries[name] = e
 		}
 	}
-	names := make(map[string]string, 2*len(b.entries))
-	for name, e := range b.entries {
-		names[e.rec.grant.Username] = name
-		names[name] = name
-	}
-	for name, a := range b.aliases {
+	for name := range b.aliases {
 		if b.entries[name] == nil {
 			b.entries[name] = &entry{since: time.Now()}
 		}
-		if a.Username != "" && names[a.Username] == "" {
-			names[a.Username] = name
-		}
+	}
+	b.publishNames()
+}
+
+// publishNames makes the table from what an account may be called to its name.
+// A name goes before a user name; where two accounts have one user, the first
+// name in the alphabet has it. The caller holds mu.
+func (b *Book) publishNames() {
+	names := make(map[string]string, 2*len(b.entries))
+	for _, name := range slices.Backward(slices.Sorted(maps.Keys(b.entries))) {
+		names[b.entries[name].rec.grant.Username] = name
+		names[b.aliases[name].Username] = name
+	}
+	for name := range b.entries {
 		names[name] = name
 	}
 	delete(names, "")
@@ -116,17 +125,19 @@ func sorted(m map[string]*entry) []*entry {
 }
 
 // nameOf is the account name of a record: the alias it was signed in under, an
-// alias that names its user, else the user name.
-func (b *Book) nameOf(r record) string {
+// alias that names its user, else the user name. ok is false where that user name
+// is the alias of somebody else.
+func (b *Book) nameOf(r record) (name string, ok bool) {
 	if a, ok := b.aliases[r.name]; ok && a.fits(r.grant) && (a.Username == "" || a.Username == r.grant.Username) {
-		return r.name
+		return r.name, true
 	}
-	for _, name := range slices.Sorted(mapKeys(b.aliases)) {
+	for _, name := range slices.Sorted(maps.Keys(b.aliases)) {
 		if a := b.aliases[name]; a.fits(r.grant) && a.Username != "" && a.Username == r.grant.Username {
-			return name
+			return name, true
 		}
 	}
-	return r.grant.Username
+	_, taken := b.aliases[r.grant.Username]
+	return r.grant.Username, !taken
 }
 
 // fits reports whether the alias is for the grant's app registration. The tenant
@@ -135,23 +146,21 @@ func (a Alias) fits(g token.Grant) bool {
 	return a.App.Authority == g.App.Authority && a.App.ClientID == g.App.ClientID
 }
 
-func mapKeys[V any](m map[string]V) func(func(string) bool) {
-	return func(yield func(string) bool) {
-		for k := range m {
-			if !yield(k) {
-				return
-			}
-		}
-	}
-}
-
 // Configure takes the aliases and the default app registration of a new
-// configuration.
-func (b *Book) Configure(aliases map[string]Alias, app token.App) {
+// configuration. It returns the names that now mean another sign-in, or none:
+// what is cached under them must be dropped.
+func (b *Book) Configure(aliases map[string]Alias, app token.App) (changed []string) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
+	before := maps.Clone(b.entries)
 	b.aliases, b.app = aliases, app
 	b.rename()
+	for name, e := range before {
+		if b.entries[name] != e {
+			changed = append(changed, name)
+		}
+	}
+	return changed
 }
 
 // Resolve gives the canonical name of an alias or user name; ok is false where
@@ -169,7 +178,7 @@ func (b *Book) Resolve(name string) (canonical string, ok bool) {
 func (b *Book) Names() []string {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	return slices.Sorted(mapKeys(b.entries))
+	return slices.Sorted(maps.Keys(b.entries))
 }
 
 // App is the app registration to sign an account in with.
@@ -178,9 +187,6 @@ func (b *Book) App(name string) token.App {
 	defer b.mu.Unlock()
 	if a, ok := b.aliases[name]; ok {
 		return a.App
-	}
-	if e := b.entries[name]; e != nil && e.signedIn {
-		return e.rec.grant.App
 	}
 	return b.app
 }

@@ -283,6 +283,101 @@ func TestALateRotationOfAnOldSignInIsDropped(t *testing.T) {
 	})
 }
 
+func TestALateRefusalOfAnOldSignInIsDropped(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := open(t, newStore(), nil)
+		name := keep(t, b, "", "a@x")
+		old, _ := b.Grant(name)
+		time.Sleep(time.Second)
+		keep(t, b, "", "a@x")
+		b.Report(t.Context(), name, old, "graph", &token.Error{Kind: token.KindSignInRequired})
+		if v, _ := b.View(name); v.State != StateOK {
+			t.Errorf("the new sign-in is %s", v.State)
+		}
+	})
+}
+
+func TestASignInDuringASignOutStays(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newStore()
+		b := open(t, s, nil)
+		name := keep(t, b, "", "a@x")
+		s.slow = time.Second
+		out := make(chan error, 1)
+		go func() { out <- b.Forget(t.Context(), name) }()
+		synctest.Wait() // the record is being deleted
+		in := make(chan error, 1)
+		go func() { _, err := b.Keep(t.Context(), name, grant("a@x")); in <- err }()
+		if err := errors.Join(<-out, <-in); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := b.Grant(name); err != nil || len(s.data) != 1 {
+			t.Errorf("Grant: %v, with %d records", err, len(s.data))
+		}
+	})
+}
+
+func TestConfigureNamesWhatChangedHands(t *testing.T) {
+	b := open(t, newStore(), map[string]Alias{"ops": {Username: "alice@x", App: app}})
+	keep(t, b, "ops", "alice@x")
+	keep(t, b, "", "bob@x")
+	if changed := b.Configure(map[string]Alias{"ops": {Username: "alice@x", App: app}}, app); len(changed) != 0 {
+		t.Errorf("nothing changed, yet %v did", changed)
+	}
+	changed := b.Configure(map[string]Alias{"ops": {Username: "bob@x", App: app}}, app)
+	slices.Sort(changed)
+	if !slices.Equal(changed, []string{"bob@x", "ops"}) {
+		t.Errorf("changed: %v", changed)
+	}
+	if v, _ := b.View("ops"); v.Username != "bob@x" {
+		t.Errorf("ops is %s", v.Username)
+	}
+}
+
+func TestAConfigurationThatWasOnlyTriedChangesNoName(t *testing.T) {
+	b := open(t, newStore(), map[string]Alias{"ops": {App: app}})
+	keep(t, b, "ops", "alice@x")
+	keep(t, b, "", "bob@x")
+	b.Configure(map[string]Alias{"ops": {Username: "bob@x", App: app}}, app)
+	b.Configure(map[string]Alias{"ops": {App: app}}, app)
+	if v, _ := b.View("ops"); v.Username != "alice@x" {
+		t.Errorf("ops is %s", v.Username)
+	}
+}
+
+func TestAUserNamedLikeAnAliasDoesNotTakeIt(t *testing.T) {
+	b := open(t, newStore(), map[string]Alias{"ops": {Username: "alice@x", App: app}})
+	keep(t, b, "ops", "alice@x")
+	if _, err := b.Keep(t.Context(), "", grant("ops")); token.KindOf(err) != token.KindConflict {
+		t.Errorf("Keep: %v", err)
+	}
+	if v, _ := b.View("ops"); v.Username != "alice@x" {
+		t.Errorf("ops is %s", v.Username)
+	}
+}
+
+func TestTwoAccountsOfOneUser(t *testing.T) {
+	own := token.App{Authority: app.Authority, Tenant: app.Tenant, ClientID: "own"}
+	aliases := map[string]Alias{"crm": {Username: "a@x", App: own}, "ops": {Username: "a@x", App: app}}
+	b := open(t, newStore(), aliases)
+	for range 50 {
+		b.Configure(aliases, app)
+		if name, ok := b.Resolve("a@x"); !ok || name != "crm" {
+			t.Fatalf("Resolve = %q, %v", name, ok)
+		}
+	}
+}
+
+func TestASignInUsesTheConfiguredApp(t *testing.T) {
+	b := open(t, newStore(), nil)
+	name := keep(t, b, "", "a@x")
+	corrected := token.App{Authority: app.Authority, Tenant: app.Tenant, ClientID: "corrected"}
+	b.Configure(nil, corrected)
+	if got := b.App(name); got != corrected {
+		t.Errorf("App = %+v", got)
+	}
+}
+
 func TestStoreFailureAtSignIn(t *testing.T) {
 	s := newStore()
 	b := open(t, s, nil)
@@ -392,10 +487,14 @@ func TestStates(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			b := open(t, newStore(), nil)
 			name := keep(t, b, "", "a@x")
-			for _, r := range tt.reports {
-				b.Report(t.Context(), name, r.resource, r.err)
+			g, err := b.Grant(name)
+			if err != nil {
+				t.Fatal(err)
 			}
-			b.Report(t.Context(), "nobody", "graph", down)
+			for _, r := range tt.reports {
+				b.Report(t.Context(), name, g, r.resource, r.err)
+			}
+			b.Report(t.Context(), "nobody", g, "graph", down)
 			v, _ := b.View(name)
 			if v.State != tt.want || (v.Problem == nil) != (tt.want == StateOK) {
 				t.Errorf("state %s (%v), want %s", v.State, v.Problem, tt.want)

@@ -30,7 +30,7 @@ func (b *Book) Keep(ctx context.Context, wanted string, g token.Grant) (string, 
 				"`broker status` and the log say what is wrong with the store.",
 		}
 	}
-	b.markSaved(name, rec.generation)
+	b.markSaved(rec)
 	return name, nil
 }
 
@@ -54,16 +54,22 @@ func (b *Book) admit(wanted string, g token.Grant) (string, record, error) {
 			Detail: fmt.Sprintf("You signed in as %s, but this sign-in is for %s; sign in again as %s.", g.Username, describe(wanted, expected), expected),
 		}
 	}
-	name := b.nameOf(rec)
-	rec.name = name
-	if old := b.entries[name]; old != nil && old.signedIn {
-		rec.generation = old.rec.generation + 1
+	name, free := b.nameOf(rec)
+	if !free {
+		return "", record{}, &token.Error{
+			Kind: token.KindConflict, Op: "sign in",
+			Detail: fmt.Sprintf("You signed in as %s, but that is the name of another account in the configuration; rename the alias, or sign in as the account's own user.", g.Username),
+		}
 	}
+	rec.name = name
 	e := &entry{rec: rec, signedIn: true, since: time.Now()}
-	e.shadow(b.entries[name])
+	if old := b.entries[name]; old != nil && old.signedIn {
+		e.rec.generation = old.rec.generation + 1
+		e.shadow(old)
+	}
 	b.entries[name] = e
 	b.rename()
-	return name, rec, nil
+	return name, e.rec, nil
 }
 
 func describe(name, username string) string {
@@ -94,12 +100,14 @@ func (b *Book) saveAndVerify(ctx context.Context, rec record) error {
 	return nil
 }
 
-// markSaved notes that a generation is in the store.
-func (b *Book) markSaved(name string, generation uint64) {
+// markSaved notes that a generation of the entry is in the store.
+func (b *Book) markSaved(rec record) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if e := b.entries[name]; e != nil {
-		e.saved = max(e.saved, generation)
+	for _, e := range b.entries {
+		if e.signedIn && e.rec.id() == rec.id() && e.rec.grant.SignedInOn.Equal(rec.grant.SignedInOn) {
+			e.saved = max(e.saved, rec.generation)
+		}
 	}
 }
 
@@ -107,13 +115,11 @@ func (b *Book) markSaved(name string, generation uint64) {
 // revoked at the authority. An unknown account gives KindUnknownAccount.
 func (b *Book) Forget(ctx context.Context, name string) error {
 	return b.exclusively(ctx, func() error {
-		b.mu.Lock()
-		e := b.entries[name]
-		b.mu.Unlock()
-		if e == nil || !e.signedIn {
+		e, ids := b.stored(name)
+		if e == nil {
 			return &token.Error{Kind: token.KindUnknownAccount, Detail: fmt.Sprintf("Account %s is not signed in on this machine.", name)}
 		}
-		for _, id := range append([]string{e.rec.id()}, e.shadowed...) {
+		for _, id := range ids {
 			if err := b.cfg.Store.Delete(ctx, id); err != nil {
 				return &token.Error{
 					Kind: token.KindStore, Op: "delete account", Err: err,
@@ -123,8 +129,22 @@ func (b *Book) Forget(ctx context.Context, name string) error {
 		}
 		b.mu.Lock()
 		defer b.mu.Unlock()
-		delete(b.entries, name)
-		b.rename()
+		if b.entries[name] == e { // else somebody signed in meanwhile
+			delete(b.entries, name)
+			b.rename()
+		}
 		return nil
 	})
+}
+
+// stored is a signed-in account and its records in the store; nil where it is
+// not signed in.
+func (b *Book) stored(name string) (*entry, []string) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	e := b.entries[name]
+	if e == nil || !e.signedIn {
+		return nil, nil
+	}
+	return e, append([]string{e.rec.id()}, e.shadowed...)
 }

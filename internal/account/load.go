@@ -57,12 +57,21 @@ func (b *Book) load(ctx context.Context) {
 		}
 	}
 	for _, rec := range found {
-		if b.entries[rec.name] != nil && b.entries[rec.name].signedIn && b.entries[rec.name].rec.id() == rec.id() {
-			continue // signed in while the store was being read
+		if !b.has(rec.id()) { // nobody signed in while the store was being read
+			b.entries[rec.id()] = &entry{rec: rec, signedIn: true, saved: rec.generation, since: time.Now()}
 		}
-		b.entries[rec.id()] = &entry{rec: rec, signedIn: true, saved: rec.generation, since: time.Now()}
 	}
 	b.rename()
+}
+
+// has reports whether the book has a record. The caller holds mu.
+func (b *Book) has(id string) bool {
+	for _, e := range b.entries {
+		if e.signedIn && e.rec.id() == id {
+			return true
+		}
+	}
+	return false
 }
 
 // known are the records that the book has.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"maps"
 	"slices"
 	"time"
 
@@ -14,40 +15,45 @@ import (
 // platform, "Refresh tokens": 90 days for other than single-page apps).
 const idleEnd = 90 * 24 * time.Hour
 
-// Report notes the outcome of a redemption of one of the account's resources;
-// nil is a good one. A change of state is logged once.
-func (b *Book) Report(ctx context.Context, name, resource string, err *token.Error) {
+// Report notes the outcome of a redemption of one of the account's resources
+// with this grant; nil is a good one. The outcome of a sign-in that was replaced
+// meanwhile is dropped. A change of state is logged once.
+func (b *Book) Report(ctx context.Context, name string, from token.Grant, resource string, err *token.Error) {
+	before, after, why := b.note(name, from, resource, err)
+	if after == before {
+		return
+	}
+	level := slog.LevelWarn
+	if after == StateOK {
+		level = slog.LevelInfo
+	}
+	b.cfg.Log.Log(ctx, level, "account state changed", slog.String("account", b.cfg.Hash(name)),
+		slog.String("from", string(before)), slog.String("to", string(after)), slog.Any("why", why))
+}
+
+// note enters an outcome, and gives the state before and after it.
+func (b *Book) note(name string, from token.Grant, resource string, err *token.Error) (before, after State, why *token.Error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	e := b.entries[name]
-	if e == nil {
-		return
+	if e == nil || !e.signedIn || !e.rec.grant.SignedInOn.Equal(from.SignedInOn) {
+		return "", "", nil
 	}
-	before, _ := e.state()
+	before, _ = e.state()
 	if err == nil {
 		e.last = time.Now()
 		delete(e.problems, resource)
-		for r, p := range e.problems {
-			if p.AccountWide() {
-				delete(e.problems, r)
-			}
-		}
+		maps.DeleteFunc(e.problems, func(_ string, p *token.Error) bool { return p.AccountWide() })
 	} else {
 		if e.problems == nil {
 			e.problems = map[string]*token.Error{}
 		}
 		e.problems[resource] = err
 	}
-	after, why := e.state()
-	if after == before {
-		return
+	if after, why = e.state(); after != before {
+		e.since = time.Now()
 	}
-	e.since = time.Now()
-	level := slog.LevelWarn
-	if after == StateOK {
-		level = slog.LevelInfo
-	}
-	b.cfg.Log.Log(ctx, level, "account state changed", slog.String("account", b.cfg.Hash(name)), slog.String("from", string(before)), slog.String("to", string(after)), slog.Any("why", why))
+	return before, after, why
 }
 
 // state is the account's health and the problem that decides it.
@@ -56,7 +62,7 @@ func (e *entry) state() (State, *token.Error) {
 		return StateSignInRequired, nil
 	}
 	state, why := StateOK, (*token.Error)(nil)
-	for _, r := range slices.Sorted(mapKeys(e.problems)) {
+	for _, r := range slices.Sorted(maps.Keys(e.problems)) {
 		p := e.problems[r]
 		if p.Kind == token.KindSignInRequired && p.AccountWide() {
 			return StateSignInRequired, p
@@ -74,7 +80,7 @@ func (b *Book) Views() []View {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	out := make([]View, 0, len(b.entries))
-	for _, name := range slices.Sorted(mapKeys(b.entries)) {
+	for _, name := range slices.Sorted(maps.Keys(b.entries)) {
 		out = append(out, b.view(name))
 	}
 	return out

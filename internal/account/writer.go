@@ -51,12 +51,12 @@ func (b *Book) Run(ctx context.Context) error {
 func (b *Book) Flush(ctx context.Context) error {
 	return b.exclusively(ctx, func() error {
 		var failed error
-		for name, rec := range b.unsaved() {
+		for _, rec := range b.unsaved() {
 			if err := b.save(ctx, rec); err != nil {
 				failed = err
 				continue
 			}
-			b.markSaved(name, rec.generation)
+			b.markSaved(rec)
 		}
 		return failed
 	})
@@ -84,13 +84,13 @@ func (b *Book) exclusively(ctx context.Context, f func() error) error {
 }
 
 // unsaved is a copy of the records that the store does not hold.
-func (b *Book) unsaved() map[string]record {
+func (b *Book) unsaved() []record {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	out := map[string]record{}
-	for name, e := range b.entries {
+	var out []record
+	for _, e := range b.entries {
 		if e.signedIn && e.saved < e.rec.generation {
-			out[name] = e.rec
+			out = append(out, e.rec)
 		}
 	}
 	return out

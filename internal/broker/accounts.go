@@ -53,7 +53,7 @@ func (b *Broker) Keep(ctx context.Context, wanted string, g token.Grant) (string
 	if name == "" {
 		return "", err
 	}
-	b.cfg.Cache.Forget(name)
+	b.Forget([]string{name})
 	b.declare()
 	b.cfg.Wake()
 	return name, err
@@ -69,7 +69,7 @@ func (b *Broker) SignOut(ctx context.Context, name string) error {
 	if err := b.cfg.Book.Forget(ctx, canonical); err != nil {
 		return err
 	}
-	b.cfg.Cache.Forget(canonical)
+	b.Forget([]string{canonical})
 	return nil
 }
 

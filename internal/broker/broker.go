@@ -5,6 +5,7 @@ package broker
 
 import (
 	"context"
+	"slices"
 	"sync/atomic"
 
 	"github.com/m365-token-broker/broker/internal/account"
@@ -49,10 +50,19 @@ func New(cfg Config) *Broker {
 	return b
 }
 
-// Configure takes the settings of a new configuration.
+// Configure takes the settings of a new configuration. Tokens that were made with
+// other scopes than a resource has now are dropped.
 func (b *Broker) Configure(s Settings) {
-	b.settings.Store(&s)
+	before := b.settings.Swap(&s)
+	if before != nil {
+		b.cfg.Cache.Drop(func(k token.Key) bool { return !slices.Equal(before.Resources[k.Resource], s.Resources[k.Resource]) })
+	}
 	b.declare()
+}
+
+// Forget drops what is cached of accounts that now mean another sign-in.
+func (b *Broker) Forget(accounts []string) {
+	b.cfg.Cache.Drop(func(k token.Key) bool { return slices.Contains(accounts, k.Account) })
 }
 
 // Problems lists the last failed redemptions, the newest first.
@@ -94,6 +104,9 @@ func (b *Broker) Changed(ctx context.Context, id *consumer.Identity, req token.R
 	e, err := b.cfg.Cache.Changed(ctx, ans.Entry.Key(), etag)
 	if err != nil {
 		return cache.Answer{}, err
+	}
+	if e == nil { // signed out, or in again
+		return b.Token(ctx, id, req)
 	}
 	return cache.Answer{Entry: e, FromCache: true}, nil
 }

@@ -30,14 +30,17 @@ func (r *Redeemer) Token(ctx context.Context, req token.Request) (token.Token, e
 	}
 	tok, rotated, rerr := r.Redeem(ctx, g, r.Scopes(req.Key.Resource), req.Claims)
 	r.Book.Rotated(req.Key.Account, g, rotated)
-	if rerr != nil {
-		e := token.AsError(rerr)
-		r.Problems.add(req.Key, e)
-		r.Book.Report(ctx, req.Key.Account, req.Key.Resource, e)
-		return token.Token{}, e
+	if rerr == nil {
+		r.Book.Report(ctx, req.Key.Account, g, req.Key.Resource, nil)
+		return tok, nil
 	}
-	r.Book.Report(ctx, req.Key.Account, req.Key.Resource, nil)
-	return tok, nil
+	e := token.AsError(rerr)
+	r.Problems.add(req.Key, e)
+	// What one consumer's challenge met says nothing of the account.
+	if req.Claims == "" || e.Kind.Retryable() {
+		r.Book.Report(ctx, req.Key.Account, g, req.Key.Resource, e)
+	}
+	return token.Token{}, e
 }
 
 // Scopes is the scope set of a configured resource, nil where there is none.

@@ -28,6 +28,9 @@ type Config struct {
 	// Published, where set, is called after a new token was published or a
 	// failure remembered. It must not block.
 	Published func()
+	// Guard runs a redemption and turns a panic in it into an error; nil runs it
+	// as it is.
+	Guard func(run func() error) error
 	// Timeout bounds one redemption; zero means 20 seconds.
 	Timeout time.Duration
 }
@@ -44,14 +47,18 @@ type Cache struct {
 	current atomic.Pointer[snapshot]
 	flights sync.WaitGroup
 
-	mu    sync.Mutex       // guards lines and the replacement of current; never held over I/O
-	lines map[string]*line // by account
+	mu     sync.Mutex       // guards what follows and the replacement of current; never held over I/O
+	lines  map[string]*line // by account
+	closed bool
 }
 
 // New makes an empty Cache.
 func New(cfg Config) *Cache {
 	if cfg.Timeout == 0 {
 		cfg.Timeout = defaultTimeout
+	}
+	if cfg.Guard == nil {
+		cfg.Guard = func(run func() error) error { return run() }
 	}
 	if cfg.Published == nil {
 		cfg.Published = func() {}
@@ -115,12 +122,13 @@ func (c *Cache) Peek(k token.Key) *Entry {
 }
 
 // Changed waits until the key's token is another than the one with this entity
-// tag, and returns its entry; it ends with ctx.
+// tag, and returns its entry; nil where the token was dropped (a sign-out). It
+// ends with ctx.
 func (c *Cache) Changed(ctx context.Context, k token.Key, etag string) (*Entry, error) {
 	s := c.slot(k)
 	for {
 		e, changed := s.watch()
-		if e != nil && e.etag != etag {
+		if e == nil || e.etag != etag {
 			return e, nil
 		}
 		select {
@@ -131,28 +139,28 @@ func (c *Cache) Changed(ctx context.Context, k token.Key, etag string) (*Entry, 
 	}
 }
 
-// Forget drops every token, remembered failure and running refresh of an
-// account: after a sign-out, and after a new sign-in. What is in flight ends by
-// itself, its result goes to those who wait for it and is not published.
-func (c *Cache) Forget(account string) {
-	c.mu.Lock()
-	l := c.lines[account]
-	c.mu.Unlock()
-	if l == nil {
-		return
-	}
-	var slots []*slot
+// Drop forgets the tokens, remembered failures and running refreshes of the keys
+// that match: after a sign-out, a new sign-in, a change of scopes. What is in
+// flight ends by itself; its result goes to those who wait for it and is not
+// published.
+func (c *Cache) Drop(match func(token.Key) bool) {
+	byLine := map[*line][]*slot{}
 	for k, s := range *c.current.Load() {
-		if k.Account == account {
-			slots = append(slots, s)
+		if match(k) {
+			byLine[s.line] = append(byLine[s.line], s)
 		}
 	}
-	l.reset(slots)
+	for l, slots := range byLine {
+		l.reset(slots)
+	}
 }
 
-// Close waits for the redemptions in flight, so that no rotated refresh token is
-// lost; it ends with ctx.
+// Close refuses new redemptions and waits for those in flight, so that no rotated
+// refresh token is lost; it ends with ctx.
 func (c *Cache) Close(ctx context.Context) error {
+	c.mu.Lock()
+	c.closed = true
+	c.mu.Unlock()
 	done := make(chan struct{})
 	go func() { c.flights.Wait(); close(done) }()
 	select {

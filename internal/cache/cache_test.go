@@ -66,6 +66,8 @@ func newCache(a *authority) *Cache { return New(Config{Source: a, Hold: refresh.
 
 var graph, ews = token.Key{Account: "ops", Resource: "graph"}, token.Key{Account: "ops", Resource: "ews"}
 
+func ofOps(k token.Key) bool { return k.Account == "ops" }
+
 func get(t *testing.T, c *Cache, req token.Request) Answer {
 	t.Helper()
 	ans, err := c.Token(t.Context(), req)
@@ -256,8 +258,8 @@ func TestForgetAfterSignIn(t *testing.T) {
 			t.Fatal("want an error")
 		}
 		a.set(func(a *authority) { a.fail = nil })
-		c.Forget("ops")
-		c.Forget("nobody")
+		c.Drop(ofOps)
+		c.Drop(func(token.Key) bool { return false })
 		get(t, c, token.Request{Key: graph})
 	})
 }
@@ -269,7 +271,7 @@ func TestForgetUnpublishesAFlight(t *testing.T) {
 		done := make(chan Answer, 1)
 		go func() { done <- get(t, c, token.Request{Key: graph}) }()
 		synctest.Wait()
-		c.Forget("ops")
+		c.Drop(ofOps)
 		if (<-done).Entry == nil {
 			t.Error("the waiter got nothing")
 		}
@@ -309,8 +311,8 @@ func TestForceAndClaims(t *testing.T) {
 				limited = token.AsError(err)
 			}
 		}
-		if limited != nil {
-			t.Errorf("a forced refresh beyond the limit serves the token in hand, got %v", limited)
+		if limited == nil || limited.Kind != token.KindRateLimited || limited.RetryAfter == 0 {
+			t.Errorf("force beyond the limit: %v, want rate-limited", limited)
 		}
 		if n := a.count(); n != 5 { // the first, one challenge, and three by force
 			t.Errorf("%d redemptions, want the limit of 3 in a burst", n)
@@ -357,7 +359,13 @@ func TestMinValidity(t *testing.T) {
 			return a.count()
 		}
 		ask(0)
-		time.Sleep(30 * time.Minute)
+		for range 10 { // almost the lifetime: not one redemption per call
+			time.Sleep(61 * time.Second)
+			if n := ask(59 * time.Minute); n != 1 {
+				t.Fatalf("59 min were asked for after %v: %d requests", time.Minute, n)
+			}
+		}
+		time.Sleep(20 * time.Minute)
 		if n := ask(20 * time.Minute); n != 1 {
 			t.Errorf("30 min are left, 20 were asked for: %d requests", n)
 		}
@@ -478,6 +486,71 @@ func TestSleepAndClockCount(t *testing.T) {
 	if left := e.left(time.Now().Add(61 * time.Minute)); left > 0 {
 		t.Errorf("the monotonic clock says expired, left = %v", left)
 	}
+}
+
+func TestExpiresInCountsSleep(t *testing.T) {
+	now := time.Now()
+	e := newEntry(graph, token.Token{Access: token.NewSecret("x"), ObtainedOn: now, ExpiresOn: now.Add(time.Hour)}, new(atomic.Int64))
+	var got struct {
+		ExpiresIn int `json:"expires_in"`
+	}
+	asleep := now.Round(0).Add(55 * time.Minute) // the wall clock after a sleep in which the monotonic one stood still
+	if err := json.Unmarshal(e.AppendJSON(nil, asleep, true), &got); err != nil || got.ExpiresIn > 300 {
+		t.Errorf("expires_in %d, %v", got.ExpiresIn, err)
+	}
+	if e.Token().ExpiresOn.Sub(asleep) > 5*time.Minute {
+		t.Error("the schedule does not see the sleep")
+	}
+}
+
+func TestQueuedRedemptionsHeedTheTroubleAhead(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		a := newAuthority()
+		a.latency = 10 * time.Second
+		a.fail = &token.Error{Kind: token.KindThrottled, RetryAfter: 10 * time.Minute}
+		c := newCache(a)
+		began := time.Now()
+		var wg sync.WaitGroup
+		for i := range 5 {
+			wg.Go(func() {
+				_, err := c.Token(t.Context(), token.Request{Key: token.Key{Account: "ops", Resource: fmt.Sprint(i)}})
+				if token.KindOf(err) != token.KindThrottled {
+					t.Errorf("resource %d: %v", i, err)
+				}
+			})
+		}
+		wg.Wait()
+		if a.count() != 1 || time.Since(began) != 10*time.Second {
+			t.Errorf("%d requests in %v, want one", a.count(), time.Since(began))
+		}
+	})
+}
+
+func TestCloseRefusesNewRedemptions(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		a := newAuthority()
+		c := newCache(a)
+		if err := c.Close(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := c.Token(t.Context(), token.Request{Key: graph}); token.KindOf(err) != token.KindUnavailable || a.count() != 0 {
+			t.Errorf("after Close: %v, %d requests", err, a.count())
+		}
+	})
+}
+
+func TestChangedEndsWithTheSignOut(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newCache(newAuthority())
+		first := get(t, c, token.Request{Key: graph}).Entry
+		done := make(chan *Entry, 1)
+		go func() { e, _ := c.Changed(t.Context(), graph, first.ETag()); done <- e }()
+		synctest.Wait()
+		c.Drop(ofOps)
+		if e := <-done; e != nil {
+			t.Errorf("Changed gave %v", e)
+		}
+	})
 }
 
 func TestAppendJSON(t *testing.T) {

@@ -35,10 +35,13 @@ type Entry struct {
 
 // newEntry makes the answer of tok ready.
 func newEntry(key token.Key, tok token.Token, asked *atomic.Int64) *Entry {
+	lifetime := tok.Lifetime()
+	// By the wall clock from here on: a machine's sleep counts.
+	tok.ObtainedOn, tok.ExpiresOn, tok.RefreshOn = tok.ObtainedOn.Round(0), tok.ExpiresOn.Round(0), tok.RefreshOn.Round(0)
 	etag := etagOf(tok.Access)
 	e := &Entry{
 		key: key, tok: tok, asked: asked, etag: etag, jitter: jitterOf(etag),
-		received: time.Now(), expires: tok.ExpiresOn.Round(0), lifetime: tok.Lifetime(),
+		received: time.Now(), expires: tok.ExpiresOn, lifetime: lifetime,
 	}
 	access := tok.Access.Reveal()
 	b := make([]byte, 0, len(access)+len(tok.Scope)+256)
@@ -83,7 +86,7 @@ func (e *Entry) ETag() string { return e.etag }
 // not allocate where dst has room (JSONSize).
 func (e *Entry) AppendJSON(dst []byte, now time.Time, fromCache bool) []byte {
 	dst = append(dst, e.head.Reveal()...)
-	dst = strconv.AppendInt(dst, max(0, int64(e.tok.ExpiresOn.Sub(now)/time.Second)), 10)
+	dst = strconv.AppendInt(dst, max(0, int64(e.left(now)/time.Second)), 10)
 	if fromCache {
 		return append(dst, `,"source":"cache"}`...)
 	}

@@ -78,11 +78,11 @@ func (c *Cache) await(ctx context.Context, req token.Request) (Answer, error) {
 // fallback serves the token in hand where a renewal failed and the token is
 // still valid. A caller with a claims challenge was refused with that token, so
 // it gets the error; so does one that forced the renewal, where only a person
-// can mend the failure.
+// can mend the failure or it forces too often.
 func (c *Cache) fallback(s *slot, req token.Request, err *token.Error) (Answer, error) {
 	now := time.Now()
 	s.asked.Store(now.Unix())
-	useless := req.Claims != "" || (req.Force && err.Kind.UserAction() != "none")
+	useless := req.Claims != "" || (req.Force && (err.Kind.UserAction() != "none" || err.Kind == token.KindRateLimited))
 	if e := s.entry.Load(); e != nil && !useless && e.left(now) > 0 {
 		return Answer{Entry: e, FromCache: true, Warning: err}, nil
 	}
@@ -109,7 +109,8 @@ func (c *Cache) join(ctx context.Context, s *slot, req token.Request) (*flight, 
 	if err := s.pastCache(req, now); err != nil {
 		return nil, nil, err
 	}
-	return c.start(ctx, s, req), nil, nil
+	f, err := c.start(ctx, s, req)
+	return f, nil, err
 }
 
 // pastCache holds redemptions that a caller forces to a rate of their own.
@@ -134,21 +135,32 @@ func (c *Cache) board(ctx context.Context, s *slot) (*flight, *token.Error) {
 	if err := firstError(s.line.trouble.at(now), s.trouble.at(now)); err != nil {
 		return nil, err
 	}
-	return c.start(ctx, s, token.Request{Key: s.key}), nil
+	return c.start(ctx, s, token.Request{Key: s.key})
 }
 
 // start queues a redemption and sees that the line is drained. The caller holds
 // the line's lock.
-func (c *Cache) start(ctx context.Context, s *slot, req token.Request) *flight {
+func (c *Cache) start(ctx context.Context, s *slot, req token.Request) (*flight, *token.Error) {
 	l := s.line
+	if !l.running && !c.fly(l) {
+		return nil, &token.Error{Kind: token.KindUnavailable, RetryAfter: time.Second, Detail: "The broker is stopping; ask again when it is back."}
+	}
 	f := &flight{slot: s, claims: req.Claims, generation: l.generation, done: make(chan struct{}), redeem: c.redemption(ctx, req)}
 	l.inFlight[flightKey{s.key.Resource, req.Claims}] = f
 	l.waiting = append(l.waiting, f)
-	if !l.running {
-		l.running = true
-		c.flights.Go(func() { c.drain(l) })
+	return f, nil
+}
+
+// fly starts to drain a line, unless the cache is closed.
+func (c *Cache) fly(l *line) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.closed {
+		return false
 	}
-	return f
+	l.running = true
+	c.flights.Go(func() { c.drain(l) })
+	return true
 }
 
 func firstError(errs ...*token.Error) *token.Error {
@@ -168,7 +180,12 @@ func (c *Cache) redemption(ctx context.Context, req token.Request) func() (token
 	return func() (token.Token, error) {
 		ctx, cancel := context.WithTimeout(own, c.cfg.Timeout)
 		defer cancel()
-		return c.cfg.Source.Token(ctx, req)
+		var tok token.Token
+		err := c.cfg.Guard(func() (err error) {
+			tok, err = c.cfg.Source.Token(ctx, req)
+			return err
+		})
+		return tok, err
 	}
 }
 
@@ -183,10 +200,26 @@ func (c *Cache) drain(l *line) {
 		}
 		f := l.waiting[0]
 		l.waiting = l.waiting[1:]
+		trouble := l.trouble.at(time.Now())
 		l.mu.Unlock()
 
+		if trouble != nil { // the flight before met it, and this one would too
+			c.divert(l, f, trouble)
+			continue
+		}
 		tok, err := f.redeem()
 		c.land(l, f, tok, err)
+	}
+}
+
+// divert ends a flight without an upstream request.
+func (c *Cache) divert(l *line, f *flight, err *token.Error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	defer close(f.done)
+	f.err = err
+	if f.generation == l.generation {
+		delete(l.inFlight, flightKey{f.slot.key.Resource, f.claims})
 	}
 }
 

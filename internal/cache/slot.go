@@ -99,5 +99,5 @@ func (t *trouble) at(now time.Time) *token.Error {
 func (t *trouble) note(err *token.Error, now time.Time, hold func(*token.Error, int) time.Duration) {
 	t.failures++
 	t.err = err
-	t.until = now.Add(hold(err, t.failures))
+	t.until = now.Round(0).Add(hold(err, t.failures)) // by the wall clock: a machine's sleep counts
 }

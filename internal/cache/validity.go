@@ -28,15 +28,12 @@ func (e *Entry) serves(now time.Time, minValidity time.Duration) bool {
 	return e.left(now) > e.needed(minValidity)
 }
 
-// needed is the time to expiry that a caller's wish comes to. A wish beyond what
-// the authority gives comes to four fifths of it, so that it does not cost one
-// redemption per call.
+// needed is the time to expiry that a caller's wish comes to. A wish for more
+// than four fifths of what the authority gives comes to that, so that it does not
+// cost one redemption per call.
 func (e *Entry) needed(minValidity time.Duration) time.Duration {
 	margin := min(usualMargin, e.lifetime/10)
-	if minValidity >= e.lifetime {
-		return e.lifetime * 4 / 5
-	}
-	return max(minValidity, margin)
+	return max(min(minValidity, e.lifetime*4/5), margin)
 }
 
 // satisfies reports whether the entry answers req after all, as seen by a caller

@@ -13,6 +13,8 @@ const (
 	idleLimit = 24 * time.Hour
 	// share of the lifetime after which a token without refresh_in is renewed.
 	share = 0.75
+	// least: refresh_in is never taken for less than this part of the lifetime.
+	least = 10
 	// spread of the jitter, as a share of the time from issue to renewal.
 	spread = 0.10
 )
@@ -26,7 +28,7 @@ func Due(r token.Renewal) (due time.Time, ok bool) {
 	}
 	age := time.Duration(float64(r.ExpiresOn.Sub(r.ObtainedOn)) * share)
 	if told := r.RefreshOn.Sub(r.ObtainedOn); !r.RefreshOn.IsZero() && told > 0 && r.RefreshOn.Before(r.ExpiresOn) {
-		age = told
+		age = max(told, r.ExpiresOn.Sub(r.ObtainedOn)/least)
 	}
 	due = r.ObtainedOn.Add(age + time.Duration(float64(age)*spread*r.Jitter))
 	if last := r.ExpiresOn.Add(-r.ExpiresOn.Sub(r.ObtainedOn) / 20); due.After(last) {

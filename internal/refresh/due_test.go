@@ -24,6 +24,7 @@ func TestDue(t *testing.T) {
 		{"refresh_in wins", with(func(r *token.Renewal) { r.RefreshOn = start.Add(20 * time.Minute) }), 20 * time.Minute, true},
 		{"refresh_in after the expiry is ignored", with(func(r *token.Renewal) { r.RefreshOn = start.Add(2 * time.Hour) }), 45 * time.Minute, true},
 		{"refresh_in in the past is ignored", with(func(r *token.Renewal) { r.RefreshOn = start.Add(-time.Minute) }), 45 * time.Minute, true},
+		{"refresh_in has a floor", with(func(r *token.Renewal) { r.RefreshOn = start.Add(time.Second) }), 6 * time.Minute, true},
 		{"jitter never passes 95 % of the lifetime", with(func(r *token.Renewal) { r.RefreshOn = start.Add(59 * time.Minute); r.Jitter = 1 }), 57 * time.Minute, true},
 		{"a failure holds it back", with(func(r *token.Renewal) { r.HoldUntil = start.Add(50 * time.Minute) }), 50 * time.Minute, true},
 		{"a failure is mended before it is due", with(func(r *token.Renewal) { r.Failed, r.HoldUntil = true, start.Add(time.Minute) }), time.Minute, true},
