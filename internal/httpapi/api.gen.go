@@ -240,7 +240,7 @@ type ConsumerList struct {
 	Consumers []Consumer `json:"consumers"`
 }
 
-// ConsumerName Lower-case letters, digits, dot, hyphen and underscore.
+// ConsumerName At most 64 lower-case letters, digits, dots, hyphens and underscores, a letter or digit first.
 //
 // Example: crm
 type ConsumerName = string
@@ -257,18 +257,18 @@ type ConsumerRequest struct {
 	Mapi         []string     `json:"mapi,omitempty,omitzero"`
 	Metrics      bool         `json:"metrics,omitempty,omitzero"`
 
-	// Name Lower-case letters, digits, dot, hyphen and underscore.
+	// Name At most 64 lower-case letters, digits, dots, hyphens and underscores, a letter or digit first.
 	//
 	// Example: crm
 	Name ConsumerName `json:"name,omitempty,omitzero"`
 
-	// Rate Requests per second, minute or hour, and how many at once. Left out means no limit.
+	// Rate Requests per second, minute or hour, and where wanted how many at once: 50/s, 10/m, 50/s burst 100. Left out means no limit.
 	//
 	// Example: 50/s
 	Rate      Rate           `json:"rate,omitempty,omitzero"`
 	Resources []ResourceName `json:"resources,omitempty,omitzero"`
 
-	// SameAs Lower-case letters, digits, dot, hyphen and underscore.
+	// SameAs At most 64 lower-case letters, digits, dots, hyphens and underscores, a letter or digit first.
 	//
 	// Example: crm
 	SameAs ConsumerName `json:"same_as,omitempty,omitzero"`
@@ -355,7 +355,7 @@ type ProblemCode string
 // ProblemUserAction Who must act first.
 type ProblemUserAction string
 
-// Rate Requests per second, minute or hour, and how many at once. Left out means no limit.
+// Rate Requests per second, minute or hour, and where wanted how many at once: 50/s, 10/m, 50/s burst 100. Left out means no limit.
 //
 // Example: 50/s
 type Rate = string
@@ -381,7 +381,7 @@ type ResourceName = string
 
 // RotateRequest defines model for RotateRequest.
 type RotateRequest struct {
-	// OverlapSeconds For how many seconds the old keys go on working. With 0 they end at once.
+	// OverlapSeconds For how many seconds the key that was current goes on working. With 0 it ends at once.
 	OverlapSeconds *int `json:"overlap_seconds,omitempty"`
 }
 
@@ -544,7 +544,7 @@ type WaitSeconds = int
 // Example: ops
 type AccountPath = AccountName
 
-// ConsumerPath Lower-case letters, digits, dot, hyphen and underscore.
+// ConsumerPath At most 64 lower-case letters, digits, dots, hyphens and underscores, a letter or digit first.
 //
 // Example: crm
 type ConsumerPath = ConsumerName

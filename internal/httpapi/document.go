@@ -9,7 +9,6 @@ import (
 	"maps"
 	"net/http"
 	"slices"
-	"strings"
 	"unicode/utf8"
 
 	"github.com/getkin/kin-openapi/openapi3"
@@ -56,6 +55,9 @@ func (d *document) check(schema string, raw []byte) error {
 	if ref == nil {
 		return fmt.Errorf("the OpenAPI document has no schema %s", schema)
 	}
+	if name, twice := duplicate(json.NewDecoder(bytes.NewReader(raw))); twice {
+		return badRequest(fmt.Sprintf("The member %s was sent twice; send it once.", shown(name)))
+	}
 	if err := checkMembers(value, ref.Value); err != nil {
 		return err
 	}
@@ -63,6 +65,32 @@ func (d *document) check(schema string, raw []byte) error {
 		return explain(err)
 	}
 	return nil
+}
+
+// duplicate finds a member that an object of the JSON text has twice, since
+// readers disagree on which of the two counts (RFC 8259 section 4).
+func duplicate(dec *json.Decoder) (name string, twice bool) {
+	opening, err := dec.Token()
+	delim, nested := opening.(json.Delim)
+	if err != nil || !nested {
+		return "", false
+	}
+	seen := map[string]bool{}
+	for dec.More() {
+		if delim == '{' {
+			key, _ := dec.Token()
+			name, _ = key.(string)
+			if seen[name] {
+				return name, true
+			}
+			seen[name] = true
+		}
+		if name, twice = duplicate(dec); twice {
+			return name, true
+		}
+	}
+	_, _ = dec.Token() // the closing bracket
+	return "", false
 }
 
 // checkMembers refuses members that the schema does not have; the validator
@@ -75,53 +103,10 @@ func checkMembers(value any, schema *openapi3.Schema) error {
 	known := slices.Sorted(maps.Keys(schema.Properties))
 	for _, name := range slices.Sorted(maps.Keys(object)) {
 		if !slices.Contains(known, name) {
-			return badRequest(fmt.Sprintf("There is no member %s here%s.", shown(name), suggestion(name, known)))
+			return badRequest(fmt.Sprintf("There is no member %s here%s", shown(name), suggestion(name, known)))
 		}
 	}
 	return nil
-}
-
-// explain makes a sentence out of a schema violation.
-func explain(err error) error {
-	e, ok := errors.AsType[*openapi3.SchemaError](err)
-	if !ok {
-		return badRequest("The body does not have the form that /openapi.yaml describes.")
-	}
-	at := strings.Join(e.JSONPointer(), ".")
-	switch e.SchemaField {
-	case "required":
-		return badRequest(fmt.Sprintf("The member %s is missing.", shown(at)))
-	case "type", "oneOf":
-		return badRequest(fmt.Sprintf("The member %s must be %s.", shown(at), wanted(e.Schema)))
-	case "enum":
-		return badRequest(fmt.Sprintf("The member %s must be %s.", shown(at), oneOf(words(e.Schema.Enum))))
-	default:
-		return badRequest(fmt.Sprintf("The member %s is out of its bounds (%s); /openapi.yaml has them.", shown(at), e.SchemaField))
-	}
-}
-
-// wanted names a schema's type for a person.
-func wanted(s *openapi3.Schema) string {
-	switch {
-	case s.Type.Is("integer"):
-		return "a whole number"
-	case s.Type.Is("boolean"):
-		return "true or false"
-	case s.Type.Is("array"):
-		return "a list"
-	case s.Type.Is("string"):
-		return "a text"
-	default:
-		return "of the type that /openapi.yaml states"
-	}
-}
-
-func words(enum []any) []string {
-	var out []string
-	for _, v := range enum {
-		out = append(out, fmt.Sprint(v))
-	}
-	return out
 }
 
 // GetDocumentYAML serves the document as it was written.

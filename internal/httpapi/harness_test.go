@@ -241,6 +241,9 @@ func (s *stack) problem(res *http.Response, status int, kind token.Kind) Problem
 	if res.StatusCode != status || string(p.Code) != kind.Code() {
 		s.t.Errorf("status %d, code %s (%s); want %d, %s", res.StatusCode, p.Code, p.Detail, status, kind.Code())
 	}
+	if strings.Contains(p.Detail, "?.") || strings.Contains(p.Detail, "..") || strings.Contains(p.Detail, "%!") {
+		s.t.Errorf("detail %q is no sentence", p.Detail)
+	}
 	return p
 }
 

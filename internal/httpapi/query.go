@@ -87,7 +87,7 @@ func nextParam(raw string, known []string, seen *uint) (name, value, rest string
 	}
 	i := slices.Index(known, name)
 	if i < 0 {
-		return "", "", "", badRequest(fmt.Sprintf("There is no parameter %s here%s.", shown(name), suggestion(name, known)))
+		return "", "", "", badRequest(fmt.Sprintf("There is no parameter %s here%s", shown(name), suggestion(name, known)))
 	}
 	if *seen&(1<<i) != 0 {
 		return "", "", "", badRequest("The parameter " + name + " was sent twice; send it once.")
@@ -133,10 +133,10 @@ func shown(name string) string {
 	return strconv.Quote(name)
 }
 
-// suggestion is the tail of a sentence about an unknown name.
+// suggestion is the end of a sentence about an unknown name.
 func suggestion(name string, known []string) string {
 	if len(known) == 0 {
-		return ""
+		return "."
 	}
 	best, at := "", 3
 	for _, k := range known {
@@ -147,7 +147,7 @@ func suggestion(name string, known []string) string {
 	if best != "" {
 		return "; did you mean " + best + "?"
 	}
-	return "; known are " + oneOf(known)
+	return "; known are " + oneOf(known) + "."
 }
 
 // oneOf writes "a, b or c".

@@ -230,7 +230,7 @@ func TestPostTokenRefusesWrongBodies(t *testing.T) {
 		{"null", `{"resource":null}`, `"resource" must be a text`},
 		{"long resource", `{"resource":"` + strings.Repeat("x", 129) + `"}`, `"resource" is too long: it may hold 128 characters.`},
 		{"type of resource", `{"resource":1}`, `"resource" must be a text`},
-		{"empty resource", `{"resource":""}`, `"resource" is empty: the name of a configured resource (for example graph).`},
+		{"empty resource", `{"resource":""}`, `"resource" is empty; it takes the name of a configured resource (for example graph).`},
 		{"type of account", `{"resource":"graph","account":["SECRET-VALUE"]}`, `"account" must be a text`},
 		{"type of min_validity", `{"resource":"graph","min_validity":"10m"}`, `"min_validity" must be a whole number`},
 		{"fraction", `{"resource":"graph","min_validity":1.5}`, `"min_validity" must be a whole number`},
