@@ -32,7 +32,7 @@ func TestViolations(t *testing.T) {
 		{"/v1/consumers", `{"name":"x","metrics":1}`, `The member "metrics" must be true or false.`},
 		{"/v1/consumers", `{"name":"x","accounts":[""]}`, `The member "accounts.0" is empty; it takes an account's alias from the configuration, or its user name (for example ops).`},
 		{"/v1/consumers", `{"name":"x","accounts":["a"` + strings.Repeat(`,"a"`, 256) + `]}`, `The member "accounts" has too many entries: it may hold 256.`},
-		{"/v1/consumers", `{"nmae":"x"}`, `There is no member "nmae" here; did you mean name?`},
+		{"/v1/consumers", `{"nam":"x"}`, `There is no member "nam" here; did you mean name?`},
 		{"/v1/consumers", `{"name":"x","name":"y"}`, `The member "name" was sent twice; send it once.`},
 		{"/v1/consumers/crm/rotate", `{"overlap_seconds":-1}`, overlap},
 		{"/v1/consumers/crm/rotate", `{"overlap_seconds":2592001}`, overlap},
