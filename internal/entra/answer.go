@@ -56,6 +56,7 @@ var (
 	errNoAccess    = errors.New("the answer has no access_token")
 	errNoExpiry    = errors.New("the answer has no usable expires_in")
 	errTokenType   = errors.New("the answer is not a bearer token")
+	errTokenText   = errors.New("the answer has a token with characters that no token may have")
 	errNoDevice    = errors.New("the answer lacks device_code, user_code or verification_uri")
 	errVerifyURI   = errors.New("verification_uri is not an https URL")
 	errNoEndpoints = errors.New("the discovery document lacks issuer, token_endpoint or authorization_endpoint")
@@ -67,6 +68,10 @@ func parseTokenAnswer(body []byte, now time.Time) (tokenAnswer, error) {
 	var w wireToken
 	if !isObject(body) || json.Unmarshal(body, &w) != nil {
 		return tokenAnswer{}, errNotJSON
+	}
+	badText := !isTokenText(w.AccessToken) || !isTokenText(w.RefreshToken)
+	if !isTokenText(w.RefreshToken) {
+		w.RefreshToken = "" // nothing to keep: the old one may still be good
 	}
 	a := tokenAnswer{
 		access:    token.NewSecret(w.AccessToken),
@@ -87,12 +92,26 @@ func parseTokenAnswer(body []byte, now time.Time) (tokenAnswer, error) {
 		return a, errIsError
 	case w.AccessToken == "":
 		return a, errNoAccess
+	case badText:
+		return a, errTokenText
 	case w.TokenType != "" && !strings.EqualFold(w.TokenType, "bearer"):
 		return a, errTokenType
 	case a.expiresIn <= 0 || a.expiresIn > maxLifetime:
 		return a, errNoExpiry
 	}
 	return a, nil
+}
+
+// isTokenText reports whether s is visible ASCII throughout, which holds all
+// that RFC 6749 (appendix A.12, A.17) and RFC 6750 (section 2.1) let a token be,
+// but for the space that would break the Authorization header.
+func isTokenText(s string) bool {
+	for _, c := range []byte(s) {
+		if c <= ' ' || c > '~' {
+			return false
+		}
+	}
+	return true
 }
 
 // isObject reports whether body begins as a JSON object does. It keeps null,
@@ -159,7 +178,7 @@ func readIdentity(idToken, clientInfo string) identity {
 	text := func(name string) string { s, _ := claims[name].(string); return s }
 	id.subject, id.tenant = text("sub"), text("tid")
 	for _, name := range []string{"preferred_username", "upn", "email", "sub"} {
-		if id.username = printable(text(name), 256); id.username != "" {
+		if id.username = readable(text(name), 256); id.username != "" {
 			break
 		}
 	}

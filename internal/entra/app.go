@@ -6,6 +6,8 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"unicode"
+	"unicode/utf8"
 
 	"github.com/m365-token-broker/broker/internal/token"
 )
@@ -94,6 +96,24 @@ func printable(s string, n int) string {
 		if r >= ' ' && r <= '~' {
 			b.WriteRune(r)
 		}
+	}
+	return strings.TrimSpace(b.String())
+}
+
+// readable keeps of s what a person can read, in any script, at most n bytes of
+// it: control characters and the invisible ones that format text are dropped.
+// It is for names of people and things, which two of them must not share just
+// because their alphabets differ; addresses and codes are printable.
+func readable(s string, n int) string {
+	var b strings.Builder
+	for _, r := range s {
+		if r == utf8.RuneError || !unicode.IsPrint(r) {
+			continue
+		}
+		if b.Len()+utf8.RuneLen(r) > n {
+			break
+		}
+		b.WriteRune(r)
 	}
 	return strings.TrimSpace(b.String())
 }

@@ -296,6 +296,10 @@ func TestGrantIdentity(t *testing.T) {
 		"sub only":                {map[string]any{"id_token": jwt(map[string]any{"sub": "s"}), "client_info": nil}, "s", "s"},
 		"no id":                   {map[string]any{"id_token": nil}, testHome, testHome},
 		"control":                 {map[string]any{"id_token": jwt(map[string]any{"sub": "s", "preferred_username": "a\x1b[31m\nb@x"})}, testHome, "a[31mb@x"},
+		"umlaut":                  {map[string]any{"id_token": jwt(map[string]any{"sub": "s", "preferred_username": "Jürgen@Köln.example"})}, testHome, "Jürgen@Köln.example"},
+		"other script":            {map[string]any{"id_token": jwt(map[string]any{"sub": "山田", "preferred_username": "山田@例え.jp"}), "client_info": nil}, "山田", "山田@例え.jp"},
+		"invisible":               {map[string]any{"id_token": jwt(map[string]any{"sub": "s", "preferred_username": "\u202ea\u200bb\u0085@x "})}, testHome, "ab@x"},
+		"nothing to read":         {map[string]any{"id_token": jwt(map[string]any{"sub": "s", "preferred_username": "\u200b\n", "upn": "u@x"})}, testHome, "u@x"},
 		"tid of another provider": {map[string]any{"id_token": jwt(map[string]any{"sub": "s", "tid": "99999999-2222-3333-4444-555555555555"})}, testHome, "s"},
 	}
 	for name, tt := range tests {

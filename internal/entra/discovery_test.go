@@ -227,3 +227,26 @@ func TestCheckApp(t *testing.T) {
 		}
 	}
 }
+
+func TestReadable(t *testing.T) {
+	tests := []struct {
+		s    string
+		n    int
+		want string
+	}{
+		{"ops@contoso.com", 256, "ops@contoso.com"},
+		{" jürgen@x ", 256, "jürgen@x"},
+		{"a\x00b\x7fc\u0085d\u200de\ufffdf\xff", 256, "abcdef"},
+		{"a b\u00a0c\td", 256, "a bcd"},
+		{"ääää", 5, "ää"}, // never half a letter
+		{"", 256, ""},
+	}
+	for _, tt := range tests {
+		if got := readable(tt.s, tt.n); got != tt.want {
+			t.Errorf("readable(%q, %d) = %q, want %q", tt.s, tt.n, got, tt.want)
+		}
+	}
+	if got := printable("jürgen", 10); got != "jrgen" {
+		t.Errorf("printable lets %q pass into an address", got)
+	}
+}

@@ -87,7 +87,7 @@ func untrustedHelp(host string, cert *x509.Certificate) string {
 		if name == "" && len(cert.Issuer.Organization) > 0 {
 			name = cert.Issuer.Organization[0]
 		}
-		if name = printable(name, 80); name != "" {
+		if name = readable(name, 80); name != "" {
 			issuer = fmt.Sprintf("%q", name)
 		}
 	}

@@ -21,7 +21,10 @@ func FuzzTokenAnswer(f *testing.F) {
 			if a.access.IsZero() || a.expiresIn <= 0 || a.expiresIn > maxLifetime || a.refreshIn < 0 || a.refreshIn >= a.expiresIn {
 				t.Errorf("accepted: %+v", a)
 			}
-			if printable(a.identity.username, 1000) != a.identity.username {
+			if !isTokenText(a.access.Reveal()) || !isTokenText(a.refresh.Reveal()) {
+				t.Error("accepted a token that is no token")
+			}
+			if readable(a.identity.username, 1000) != a.identity.username {
 				t.Errorf("username %q", a.identity.username)
 			}
 		}

@@ -18,7 +18,7 @@ func newGrant(app token.App, flow token.Flow, a tokenAnswer, now time.Time) (tok
 	}
 	home := a.identity.home
 	if home == "" {
-		home = printable(a.identity.subject, 256)
+		home = readable(a.identity.subject, 256)
 	}
 	if home == "" {
 		return token.Grant{}, token.NewError(token.KindInvalid, op,

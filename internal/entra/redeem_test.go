@@ -207,6 +207,10 @@ func failures() map[string]failure {
 		"no expiry":       {ok(tokenDoc(map[string]any{"expires_in": nil})), token.KindInvalid, 0, 0, "expires_in"},
 		"zero expiry":     {ok(tokenDoc(map[string]any{"expires_in": 0})), token.KindInvalid, 0, 0, "expires_in"},
 		"endless expiry":  {ok(tokenDoc(map[string]any{"expires_in": 1e300})), token.KindInvalid, 0, 0, "expires_in"},
+		"token newline":   {ok(tokenDoc(map[string]any{"access_token": canary + "\r\nX-Evil: 1"})), token.KindInvalid, 0, 0, "characters"},
+		"token space":     {ok(tokenDoc(map[string]any{"access_token": canary + " x"})), token.KindInvalid, 0, 0, "characters"},
+		"token letter":    {ok(tokenDoc(map[string]any{"access_token": canary + "é"})), token.KindInvalid, 0, 0, "characters"},
+		"refresh control": {ok(tokenDoc(map[string]any{"refresh_token": canary + "\x00"})), token.KindInvalid, 0, 0, "characters"},
 		"pop":             {ok(tokenDoc(map[string]any{"token_type": "pop"})), token.KindInvalid, 0, 0, "bearer"},
 		"wrong types":     {answer{status: 200, body: `{"access_token":{"` + canary + `":1},"expires_in":1}`}, token.KindInvalid, 0, 0, "not a JSON object"},
 		"too large":       {answer{status: 200, body: `{"x":"` + strings.Repeat("x", maxBody) + `"}`}, token.KindInvalid, 0, 0, "captive portal"},
@@ -348,6 +352,25 @@ func TestRedeemRefusesBadInput(t *testing.T) {
 				t.Errorf("asked: %v", a.seen)
 			}
 		})
+	}
+}
+
+// A rotated refresh token is kept where only the access token is no good, and
+// never where it is itself none.
+func TestRedeemKeepsNoBadRefreshToken(t *testing.T) {
+	for _, tt := range []struct {
+		edit    map[string]any
+		rotated bool
+	}{
+		{map[string]any{"access_token": "a b"}, true},
+		{map[string]any{"refresh_token": "a b"}, false},
+	} {
+		a := newAuthority(t)
+		a.tokens = []answer{ok(tokenDoc(tt.edit))}
+		r, err := a.client().Redeem(t.Context(), testGrant(), graph, "")
+		if e := problemOf(t, err); e.Kind != token.KindInvalid || r.Rotated != tt.rotated || r.RefreshToken.Equal(testGrant().RefreshToken) == tt.rotated {
+			t.Errorf("%v: %v, rotated %v", tt.edit, e.Kind, r.Rotated)
+		}
 	}
 }
 
