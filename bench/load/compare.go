@@ -51,7 +51,9 @@ type variant struct {
 	requests  int // in all, warming up included
 }
 
-// compare measures bare echo and the broker with three settings of tracing.
+// compare measures bare echo, as Go runs it and with as much room for the garbage
+// collector as the broker gives itself, and the broker with three settings of
+// tracing.
 func (b *bench) compare(ctx context.Context, p plan) ([]speed, error) {
 	all, err := b.variants(ctx)
 	defer func() {
@@ -105,11 +107,20 @@ func (v *variant) measure(ctx context.Context, connections int, d time.Duration)
 }
 
 func (b *bench) variants(ctx context.Context) ([]*variant, error) {
-	echo, err := startSelf(ctx, "echo")
-	if err != nil {
-		return nil, err
+	var all []*variant
+	for _, e := range []struct {
+		name string
+		env  []string
+	}{
+		{"bare echo, same body", nil},
+		{"bare echo with the broker's room for the collector", []string{"GOGC=800"}},
+	} {
+		p, err := startSelf(ctx, "echo", e.env...)
+		if err != nil {
+			return all, err
+		}
+		all = append(all, &variant{name: e.name, server: p, target: newTarget(p.address, "")})
 	}
-	all := []*variant{{name: "bare echo, same body", server: echo, target: newTarget(echo.address, "")}}
 	for _, t := range []tracing{
 		{dir: "off", name: "broker, tracing off"},
 		{"sampled", "broker, traces sampled at 1 %", "parentbased_traceidratio", "0.01"},
@@ -121,7 +132,7 @@ func (b *bench) variants(ctx context.Context) ([]*variant, error) {
 			return all, err
 		}
 	}
-	return all, all[1].teach(ctx, all[0])
+	return all, all[2].teach(ctx, all[:2])
 }
 
 // tracing is one setting of it; without a sampler it is off.
@@ -142,7 +153,7 @@ func (b *bench) broker(ctx context.Context, t tracing) (*variant, error) {
 			"OTEL_EXPORTER_OTLP_PROTOCOL=http/protobuf", "OTEL_EXPORTER_OTLP_ENDPOINT=http://" + c.address,
 			"OTEL_TRACES_SAMPLER=" + t.sampler, "OTEL_TRACES_SAMPLER_ARG=" + t.ratio,
 			// So large that none is dropped: the report shows how many came.
-			"OTEL_BSP_MAX_QUEUE_SIZE=131072", "OTEL_BSP_MAX_EXPORT_BATCH_SIZE=8192", "OTEL_BSP_SCHEDULE_DELAY=200",
+			"OTEL_BSP_MAX_QUEUE_SIZE=131072", "OTEL_BSP_MAX_EXPORT_BATCH_SIZE=2048", "OTEL_BSP_SCHEDULE_DELAY=200",
 		}
 	}
 	i, err := newInstance(ctx, b.program, filepath.Join(b.dir, t.dir), b.sandbox, env...)
@@ -165,21 +176,26 @@ func (b *bench) broker(ctx context.Context, t tracing) (*variant, error) {
 	return v, err
 }
 
-// teach gives bare echo the bytes that this broker answers with.
-func (v *variant) teach(ctx context.Context, echo *variant) error {
+// teach gives the bare echoes the bytes that this broker answers with.
+func (v *variant) teach(ctx context.Context, echoes []*variant) error {
 	var body []byte
 	if err := v.broker.call(ctx, http.MethodGet, "/v1/token?resource=graph", nil, &body); err != nil {
 		return err
 	}
-	req, err := http.NewRequestWithContext(ctx, http.MethodPut, "http://"+echo.server.address+"/v1/token", bytes.NewReader(body))
-	if err != nil {
-		return err
+	for _, echo := range echoes {
+		req, err := http.NewRequestWithContext(ctx, http.MethodPut, "http://"+echo.server.address+"/v1/token", bytes.NewReader(body))
+		if err != nil {
+			return err
+		}
+		res, err := v.broker.http.Do(req)
+		if err != nil {
+			return err
+		}
+		if err := res.Body.Close(); err != nil {
+			return err
+		}
 	}
-	res, err := v.broker.http.Do(req)
-	if err != nil {
-		return err
-	}
-	return res.Body.Close()
+	return nil
 }
 
 // spans stops the broker, which sends what it still holds, and tells how many

@@ -20,13 +20,14 @@ type process struct {
 	address string
 }
 
-// startSelf starts this program as the named server.
-func startSelf(ctx context.Context, name string) (*process, error) {
+// startSelf starts this program as the named server, with some more environment.
+func startSelf(ctx context.Context, name string, env ...string) (*process, error) {
 	self, err := os.Executable()
 	if err != nil {
 		return nil, err
 	}
 	cmd := exec.CommandContext(ctx, self, "serve", name)
+	cmd.Env = append(os.Environ(), env...)
 	cmd.Stderr = os.Stderr
 	stdin, err := cmd.StdinPipe()
 	if err != nil {
