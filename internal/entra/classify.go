@@ -73,6 +73,9 @@ func kindOfError(s step, e oauthError) token.Kind {
 	case "temporarily_unavailable", "server_error":
 		return token.KindUnavailable
 	case "authorization_declined":
+		if s == stepRedeem {
+			return token.KindSignInRequired // no sign-in is running that could be declined
+		}
 		return token.KindDeclined
 	case "access_denied":
 		if s == stepRedeem || slices.ContainsFunc(e.aadsts, blockedByAdmin) {
@@ -80,6 +83,9 @@ func kindOfError(s step, e oauthError) token.Kind {
 		}
 		return token.KindDeclined // RFC 8628 section 3.5, RFC 6749 section 4.1.2.1
 	case "expired_token", "code_expired", "bad_verification_code":
+		if s == stepRedeem {
+			return token.KindSignInRequired // what has expired is the stored sign-in
+		}
 		return token.KindExpired
 	case "invalid_grant", "interaction_required", "login_required", "consent_required", "account_selection_required":
 		if needsAdmin(e.subError) || (e.subError == "" && slices.ContainsFunc(e.aadsts, blockedByAdmin)) {

@@ -165,6 +165,11 @@ func failures() map[string]failure {
 		"disabled, no sub":  {oauth(400, "invalid_grant", aadsts(50057)...), token.KindPolicyBlocked, 0, 50057, "disabled"},
 		"number is no kind": {oauth(400, "invalid_grant", merge(sub("bad_token"), aadsts(53003))...), token.KindSignInRequired, 0, 53003, "Conditional Access"},
 
+		"declined":         {oauth(400, "authorization_declined"), token.KindSignInRequired, 0, 0, "Sign in again"},
+		"expired token":    {oauth(400, "expired_token"), token.KindSignInRequired, 0, 0, "Sign in again"},
+		"expired code":     {oauth(400, "code_expired"), token.KindSignInRequired, 0, 0, "Sign in again"},
+		"bad verification": {oauth(400, "bad_verification_code"), token.KindSignInRequired, 0, 0, "Sign in again"},
+
 		"public client off":  {oauth(401, "invalid_client", aadsts(7000218)...), token.KindConfiguration, 0, 7000218, "Allow public client flows"},
 		"app not in tenant":  {oauth(400, "unauthorized_client", aadsts(700016)...), token.KindConfiguration, 0, 700016, "client_id"},
 		"no such tenant":     {oauth(400, "invalid_request", aadsts(90002)...), token.KindConfiguration, 0, 90002, "tenant"},
