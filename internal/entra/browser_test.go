@@ -12,6 +12,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/AzureAD/microsoft-authentication-library-for-go/apps/public"
+
 	"github.com/m365-token-broker/broker/internal/token"
 )
 
@@ -166,6 +168,38 @@ func TestBrowserEnds(t *testing.T) {
 	_, err = a.client().Browser(t.Context(), testApp(), graph, "", func(string) error { return errors.New("no browser") })
 	if e := problemOf(t, err); e.Kind != token.KindInternal || !strings.Contains(e.Detail, "--flow device") {
 		t.Errorf("%v", e)
+	}
+}
+
+// A program that finds MSAL's own port can end the sign-in; the person is told
+// what happened, and not that the broker has a defect.
+func TestBrowserEndedAtMSALsPort(t *testing.T) {
+	a := newAuthority(t)
+	s, err := a.client().open(t.Context(), testApp())
+	if err != nil {
+		t.Fatal(err)
+	}
+	client, err := s.msal(testApp())
+	if err != nil {
+		t.Fatal(err)
+	}
+	out := &outcome{step: stepBrowser}
+	_, _ = client.AcquireTokenInteractive(out.with(t.Context()), graph, public.WithOpenURL(func(raw string) error {
+		u, err := url.Parse(raw)
+		if err != nil {
+			return err
+		}
+		out.redirect = "http://localhost:1"
+		come(t, http.MethodGet, u.Query().Get("redirect_uri"), nil)
+		return nil
+	}))
+	e := problemOf(t, out.failure(t.Context()))
+	if e.Kind != token.KindCancelled || !strings.Contains(e.Detail, "ended the browser sign-in before it was finished; start it again") {
+		t.Errorf("%v: %q", e.Kind, e.Detail)
+	}
+	e = problemOf(t, (&outcome{step: stepBrowser}).failure(t.Context()))
+	if e.Kind != token.KindInternal || !strings.Contains(e.Detail, "report") {
+		t.Errorf("before a browser was opened: %v: %q", e.Kind, e.Detail)
 	}
 }
 

@@ -121,7 +121,9 @@ func (s *seam) msal(app token.App, opts ...public.Option) (public.Client, error)
 }
 
 // failure is why a call brought nothing: what the authority said, else what
-// ctx says, else a defect, since MSAL refused before it asked anybody.
+// ctx says, else that MSAL's own loopback port was called by another (a browser
+// was sent away, and no answer came of it), else a defect, since MSAL refused
+// before it asked anybody.
 func (o *outcome) failure(ctx context.Context) *token.Error {
 	switch {
 	case o.problem != nil:
@@ -130,6 +132,8 @@ func (o *outcome) failure(ctx context.Context) *token.Error {
 		e := token.AsError(ctx.Err())
 		e.Op = o.step.op()
 		return e
+	case o.step == stepBrowser && o.redirect != "":
+		return token.NewError(token.KindCancelled, o.step.op(), "Something on this machine ended the browser sign-in before it was finished; start it again.")
 	}
 	return token.NewError(token.KindInternal, o.step.op(), "MSAL refused the request before it was sent; please report this with the broker's version.")
 }

@@ -18,7 +18,9 @@ import (
 
 // receiver is the loopback address that the browser comes back to. It stands in
 // front of MSAL's own, because that one ends the sign-in at any stray GET and
-// drops the error code; what it takes, it passes on to MSAL's.
+// drops the error code; what it takes, it passes on to MSAL's. MSAL's port stays
+// open beside it, on a random number that nobody is told: a program of this
+// machine that finds it can end the sign-in (see outcome.failure), not join it.
 type receiver struct {
 	redirect string // http://localhost:port, as registered
 	host     string // of the authority, for texts
@@ -88,7 +90,8 @@ func (r *receiver) refusal() *token.Error {
 }
 
 // serve answers the browser. Whatever does not carry this sign-in's state is
-// turned away and changes nothing, so that no other page can end the sign-in.
+// turned away and changes nothing, so that no other page or program can end the
+// sign-in through the address that it knows.
 func (r *receiver) serve(w http.ResponseWriter, req *http.Request) {
 	h := w.Header()
 	h.Set("Cache-Control", "no-store")
