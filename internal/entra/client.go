@@ -63,12 +63,16 @@ func New(cfg Config) *Client {
 		way = cfg.Transport(way)
 	}
 	c.wire = &wire{transport: way, timeout: cfg.Timeout, log: cfg.Log}
-	c.directory = &directory{wire: c.wire, docs: make(map[string]endpoints)}
+	c.directory = &directory{wire: c.wire, docs: make(map[string]known), reading: make(map[string]*reading)}
 	return c
 }
 
-// Close drops idle connections.
-func (c *Client) Close() { c.transport.CloseIdleConnections() }
+// Close ends the discovery requests that run beside their callers, waits for
+// them, and drops idle connections. Nothing is to be asked afterwards.
+func (c *Client) Close() {
+	c.directory.close()
+	c.transport.CloseIdleConnections()
+}
 
 // Warm reads the authority's discovery document ahead of the first use.
 func (c *Client) Warm(ctx context.Context, app token.App) error {

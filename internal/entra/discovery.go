@@ -13,14 +13,17 @@ import (
 	"time"
 
 	"github.com/google/uuid"
-	"golang.org/x/sync/singleflight"
 
 	"github.com/m365-token-broker/broker/internal/token"
 )
 
-// discoveryAge is how long a discovery document is used before it is read
-// again. An old one goes on being used where that fails.
-const discoveryAge = 24 * time.Hour
+// discoveryAge is how long a discovery document is used before it is read again.
+// An old one goes on being used meanwhile, and where that fails;
+// discoveryPause is then the time to the next attempt.
+const (
+	discoveryAge   = 24 * time.Hour
+	discoveryPause = time.Minute
+)
 
 // endpoints are the addresses of one tenant of one authority, all of them at
 // the authority's own host.
@@ -30,51 +33,60 @@ type endpoints struct {
 	authorization string
 	token         string
 	device        string
-	readOn        time.Time
 }
 
 // directory reads discovery documents and remembers the good ones. It answers
 // MSAL's own discovery too, which would otherwise be made once per account, on
 // the first caller's context, and without a check of the token endpoint's host.
 type directory struct {
-	wire  *wire
-	group singleflight.Group
+	wire *wire
 
-	mu   sync.Mutex // guards docs, never held over I/O
-	docs map[string]endpoints
+	mu      sync.Mutex // guards what follows, never held over I/O
+	docs    map[string]known
+	reading map[string]*reading // by the same key: one at a time
+	closed  bool
+	running sync.WaitGroup // the goroutines of reading
 }
 
-// lookup gives the endpoints of app, from memory where they are known. One
-// request runs at a time per authority, on a context that outlives its first
-// caller; every caller obeys its own.
+// known is a document that was read.
+type known struct {
+	ends    endpoints
+	renewOn time.Time
+}
+
+// reading is one request for a document that is under way. Its outcome may be
+// looked at once done is closed.
+type reading struct {
+	cancel  context.CancelFunc
+	done    chan struct{}
+	ends    endpoints
+	problem *token.Error
+}
+
+// lookup gives the endpoints of app, from memory where they are known. Old ones
+// are given at once too, and renewed beside, so that nobody waits for an
+// authority whose discovery hangs. One request runs at a time per authority, on
+// a context that outlives its first caller; every caller obeys its own.
 func (d *directory) lookup(ctx context.Context, app token.App) (endpoints, error) {
 	key := authorityURL(app)
-	known, ok := d.known(key)
-	if ok && time.Since(known.readOn) < discoveryAge {
-		return known, nil
-	}
-	own := context.WithoutCancel(ctx)
-	result := d.group.DoChan(key, func() (any, error) {
-		e, problem := d.read(own, app)
-		if problem != nil {
-			return endpoints{}, problem
-		}
-		d.mu.Lock()
-		d.docs[key] = e
+	d.mu.Lock()
+	doc, ok := d.docs[key]
+	if ok && (d.closed || time.Now().Before(doc.renewOn)) {
 		d.mu.Unlock()
-		return e, nil
-	})
+		return doc.ends, nil
+	}
+	r := d.startLocked(ctx, key, app)
+	d.mu.Unlock()
+	if ok {
+		return doc.ends, nil
+	}
 	select {
-	case r := <-result:
-		if r.Err != nil && ok {
-			return known, nil
-		}
-		if r.Err != nil {
-			e := *token.AsError(r.Err) // a copy: the original goes to every waiter
+	case <-r.done:
+		if r.problem != nil {
+			e := *r.problem // a copy: the original goes to every waiter
 			return endpoints{}, &e
 		}
-		e, _ := r.Val.(endpoints)
-		return e, nil
+		return r.ends, nil
 	case <-ctx.Done():
 		e := *token.AsError(ctx.Err())
 		e.Op = stepDiscovery.op()
@@ -82,12 +94,52 @@ func (d *directory) lookup(ctx context.Context, app token.App) (endpoints, error
 	}
 }
 
-// known gives the remembered endpoints.
-func (d *directory) known(key string) (endpoints, bool) {
+// startLocked starts to read a document, or joins the reading that runs. The
+// wire's time limit and close end it. Call it with mu held.
+func (d *directory) startLocked(ctx context.Context, key string, app token.App) *reading {
+	if r := d.reading[key]; r != nil {
+		return r
+	}
+	own, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	r := &reading{cancel: cancel, done: make(chan struct{})}
+	if d.closed {
+		cancel()
+		r.problem = token.NewError(token.KindCancelled, stepDiscovery.op(), "The broker is stopping; try again when it is back.")
+		close(r.done)
+		return r
+	}
+	d.reading[key] = r
+	d.running.Go(func() {
+		defer cancel()
+		r.ends, r.problem = d.read(own, app)
+		d.finish(key, r)
+	})
+	return r
+}
+
+// finish keeps what a reading brought and lets its waiters go on.
+func (d *directory) finish(key string, r *reading) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	e, ok := d.docs[key]
-	return e, ok
+	delete(d.reading, key)
+	if r.problem == nil {
+		d.docs[key] = known{ends: r.ends, renewOn: time.Now().Add(discoveryAge)}
+	} else if doc, ok := d.docs[key]; ok {
+		doc.renewOn = time.Now().Add(discoveryPause)
+		d.docs[key] = doc
+	}
+	close(r.done)
+}
+
+// close ends the readings that run and waits for them.
+func (d *directory) close() {
+	d.mu.Lock()
+	d.closed = true
+	for _, r := range d.reading {
+		r.cancel()
+	}
+	d.mu.Unlock()
+	d.running.Wait()
 }
 
 // read fetches and checks one discovery document (OpenID Connect Discovery 1.0
@@ -111,7 +163,6 @@ func (d *directory) read(ctx context.Context, app token.App) (endpoints, *token.
 		}
 		return endpoints{}, p
 	}
-	e.readOn = time.Now()
 	return e, nil
 }
 

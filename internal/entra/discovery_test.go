@@ -182,9 +182,83 @@ func TestDiscoveryIsReadAgain(t *testing.T) {
 			if err := c.Warm(t.Context(), testApp()); err != nil {
 				t.Fatal(err)
 			}
+			synctest.Wait()
 			if n := len(a.seen); n != step.asked {
 				t.Errorf("%d requests, want %d", n, step.asked)
 			}
+		}
+	})
+}
+
+// Nobody waits for a discovery document to be renewed: the old one is good
+// until there is a new one, and a renewal that hangs runs once.
+func TestOldDiscoveryIsUsedAtOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		a := newAuthority(t)
+		c := a.client()
+		defer c.Close()
+		if err := c.Warm(t.Context(), testApp()); err != nil {
+			t.Fatal(err)
+		}
+		discoveries := func() int { return len(a.requests("/openid-configuration")) }
+		redeem := func() {
+			t.Helper()
+			ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+			defer cancel() // a caller that is done ends no renewal
+			start := time.Now()
+			if _, err := c.Redeem(ctx, testGrant(), graph, ""); err != nil || time.Since(start) != 0 {
+				t.Errorf("%v after %v", err, time.Since(start))
+			}
+		}
+		a.mu.Lock()
+		a.discovery = answer{hang: true}
+		a.mu.Unlock()
+		time.Sleep(discoveryAge)
+		for range 5 {
+			redeem()
+		}
+		synctest.Wait()
+		if n := discoveries(); n != 2 {
+			t.Errorf("%d discovery requests, want one renewal", n)
+		}
+		time.Sleep(defaultTimeout) // the renewal has failed
+		redeem()
+		synctest.Wait()
+		if n := discoveries(); n != 2 {
+			t.Errorf("%d discovery requests right after a failed renewal", n)
+		}
+		doc := discoveryDoc(testHost, testTenant)
+		doc["token_endpoint"] = "https://login.test/new/token"
+		a.mu.Lock()
+		a.discovery = ok(doc)
+		a.mu.Unlock()
+		time.Sleep(discoveryPause)
+		redeem()
+		synctest.Wait()
+		redeem()
+		got := a.requests("/token")
+		if n := discoveries(); n != 3 || got[len(got)-1].url != "https://login.test/new/token" {
+			t.Errorf("%d discovery requests, last token request to %s", n, got[len(got)-1].url)
+		}
+	})
+}
+
+// Close leaves no renewal behind, and those who wait for a first document go.
+func TestCloseEndsDiscovery(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		a := newAuthority(t)
+		c := a.client()
+		a.discovery = answer{hang: true}
+		failed := make(chan error, 1)
+		go func() { failed <- c.Warm(t.Context(), testApp()) }()
+		synctest.Wait()
+		start := time.Now()
+		c.Close()
+		if e := problemOf(t, <-failed); e.Kind != token.KindCancelled || time.Since(start) != 0 {
+			t.Errorf("%v after %v", e.Kind, time.Since(start))
+		}
+		if e := problemOf(t, c.Warm(t.Context(), testApp())); e.Kind != token.KindCancelled || time.Since(start) != 0 {
+			t.Errorf("after Close: %v after %v", e.Kind, time.Since(start))
 		}
 	})
 }
