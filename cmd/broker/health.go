@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/m365-token-broker/broker/internal/account"
+	"github.com/m365-token-broker/broker/internal/signin"
 	"github.com/m365-token-broker/broker/internal/telemetry"
 	"github.com/m365-token-broker/broker/internal/token"
 )
@@ -24,6 +25,18 @@ func (p *parts) samples() []telemetry.AccountSample {
 		out = append(out, s)
 	}
 	return out
+}
+
+// tellSignIn logs that a sign-in began or ended; an operator wants to see both.
+func (p *parts) tellSignIn(v signin.View) {
+	attrs := []any{slog.String("state", string(v.State)), slog.String("flow", string(v.Flow))}
+	if v.Account != "" {
+		attrs = append(attrs, slog.String("account", p.tel.AccountHash(v.Account)))
+	}
+	if v.Problem != nil {
+		attrs = append(attrs, slog.Any("problem", v.Problem))
+	}
+	p.log.Info("sign-in", attrs...)
 }
 
 // clockMoved is told of a resume from sleep or a jump of the clock.

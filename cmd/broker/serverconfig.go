@@ -3,9 +3,9 @@ package main
 import (
 	"context"
 	"os"
-	"time"
 
 	"github.com/m365-token-broker/broker/internal/broker"
+	"github.com/m365-token-broker/broker/internal/credstore"
 	"github.com/m365-token-broker/broker/internal/httpapi"
 	"github.com/m365-token-broker/broker/internal/signin"
 	"github.com/m365-token-broker/broker/internal/token"
@@ -66,28 +66,12 @@ func (p *parts) status(ctx context.Context, listen string) httpapi.Status {
 	return s
 }
 
-// storePatience bounds the question whether the store works.
-const storePatience = 3 * time.Second
-
-// storeWorks asks the store for its list, and whether all in it could be read.
-func (p *parts) storeWorks(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, storePatience)
-	defer cancel()
-	if _, err := p.store.List(ctx); err != nil {
-		return err
-	}
-	if unread := p.book.Unread(); unread != nil {
-		return unread.Err
-	}
-	return nil
-}
-
 // ready are the checks of /readyz. Settings that are not valid are never in
 // force, so a running broker's are.
 func (p *parts) ready(ctx context.Context) []httpapi.Check {
 	store := httpapi.Check{Name: "store", Ok: true}
 	if err := p.storeWorks(ctx); err != nil {
-		store.Ok, store.Detail = false, err.Error()
+		store.Ok, store.Detail = false, credstore.ReasonOf(err).Remedy() // no path: anybody may ask
 	}
 	accounts := httpapi.Check{Name: "accounts", Ok: anyAccountOK(p.book.Views())}
 	if !accounts.Ok {

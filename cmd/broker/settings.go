@@ -138,24 +138,25 @@ func (p *parts) resolveConsumer(s consumer.Spec) (consumer.Spec, error) {
 }
 
 // apply puts changed settings in force. Those that need a restart are named in
-// the log and stay as they are until then.
+// the log and stay as they are until then; so do the resources while another
+// cloud waits for the restart, as they go with its hosts. What is cached of an
+// account that now means somebody else is dropped before any consumer gets a new
+// right.
 func (p *parts) apply(_, after *config.Loaded, changes []config.Change) error {
-	resources := after.Config.Resources
 	for _, c := range changes {
-		if !c.Restart {
-			continue
-		}
-		p.log.Warn("a changed setting needs a restart of the broker to take effect", slog.String("setting", c.Key))
-		if strings.HasPrefix(c.Key, "resources.") {
-			resources = p.loaded.Config.Resources
+		if c.Restart {
+			p.log.Warn("a changed setting needs a restart of the broker to take effect", slog.String("setting", c.Key))
 		}
 	}
 	cfg, running := after.Config, p.loaded.Config
-	cfg.Cloud, cfg.Authority, cfg.Tenant, cfg.ClientID, cfg.Resources = running.Cloud, running.Authority, running.Tenant, running.ClientID, resources
+	if cfg.Cloud == running.Cloud {
+		p.resources = cfg.Resources
+	}
+	cfg.Cloud, cfg.Authority, cfg.Tenant, cfg.ClientID, cfg.Resources = running.Cloud, running.Authority, running.Tenant, running.ClientID, p.resources
+	p.broker.Forget(p.book.Configure(aliases(cfg), cfg.App("")))
+	p.broker.Configure(settings(cfg))
 	if err := p.consumers.Replace(specs(cfg)); err != nil {
 		return err
 	}
-	p.book.Configure(aliases(cfg), cfg.App(""))
-	p.broker.Configure(settings(cfg))
 	return p.tel.SetLevel(string(cfg.Telemetry.LogLevel))
 }

@@ -40,7 +40,9 @@ type wiring struct {
 
 // parts is a broker put together.
 type parts struct {
-	loaded    *config.Loaded
+	loaded    *config.Loaded             // as it was at the start
+	resources map[string]config.Resource // in force; only apply, on the watcher's goroutine, changes it
+	health    storeHealth
 	started   time.Time
 	adminKey  token.Secret
 	log       *slog.Logger
@@ -62,7 +64,7 @@ type parts struct {
 // wire puts a broker together. It is the only place where order matters:
 // telemetry first, as every seam is wrapped in it, the API last.
 func wire(ctx context.Context, loaded *config.Loaded, w wiring) (*parts, error) {
-	p := &parts{loaded: loaded, started: time.Now(), listener: w.listen}
+	p := &parts{loaded: loaded, resources: loaded.Config.Resources, started: time.Now(), listener: w.listen}
 	cfg := loaded.Config
 	var err error
 	if p.adminKey, err = lifecycle.AdminKey(loaded.Places.StateDir); err != nil {
@@ -91,10 +93,13 @@ func wire(ctx context.Context, loaded *config.Loaded, w wiring) (*parts, error) 
 	}
 	problems := broker.NewProblems()
 	redeemer := &broker.Redeemer{Book: p.book, Redeem: redeem(p.entra, p.tel), Problems: problems}
-	p.cache = cache.New(cache.Config{Source: observedSource{next: redeemer, tel: p.tel}, Hold: refresh.Hold, Published: func() { p.scheduler.Wake() }})
+	p.cache = cache.New(cache.Config{
+		Source: observedSource{next: redeemer, tel: p.tel}, Hold: refresh.Hold, Published: func() { p.scheduler.Wake() },
+		Guard: func(run func() error) error { return lifecycle.Guard(ctx, p.log, "redemption", run) },
+	})
 	p.scheduler = refresh.New(refresh.Config{Target: p.cache, Log: p.log})
 	p.desk = signin.New(signin.Config{
-		Authority: observedAuthority{next: p.entra, tel: p.tel}, Log: p.log,
+		Authority: observedAuthority{next: p.entra, tel: p.tel}, Log: p.log, Changed: p.tellSignIn,
 		Keep: func(ctx context.Context, account string, g token.Grant) (string, error) {
 			return p.broker.Keep(ctx, account, g)
 		},

@@ -334,3 +334,52 @@ func TestProblemsAreBounded(t *testing.T) {
 		t.Errorf("%d problems, %v", len(ps), ps)
 	}
 }
+
+func TestNarrowedScopesDropTheToken(t *testing.T) {
+	w := newWorld(t, nil)
+	w.signIn(t, "", "a@x")
+	id := who([]string{"a@x"}, []string{"graph", "ews"})
+	for _, r := range []string{"graph", "ews"} {
+		if _, err := ask(w, id, "", r); err != nil {
+			t.Fatal(err)
+		}
+	}
+	w.Configure(broker.Settings{Resources: map[string]token.Scopes{"graph": {"User.Read"}, "ews": w.Scopes("ews")}})
+	ans, err := ask(w, id, "", "graph")
+	if err != nil || ans.FromCache || ans.Entry.Token().Scope != "User.Read" {
+		t.Errorf("graph: %+v, %v", ans, err)
+	}
+	if ans, err := ask(w, id, "", "ews"); err != nil || !ans.FromCache {
+		t.Errorf("ews did not change: %+v, %v", ans, err)
+	}
+}
+
+func TestForgetDropsWhatAnotherPersonLeft(t *testing.T) {
+	w := newWorld(t, nil)
+	w.signIn(t, "", "a@x")
+	id := who([]string{"a@x"}, []string{"graph"})
+	if _, err := ask(w, id, "", "graph"); err != nil {
+		t.Fatal(err)
+	}
+	w.Forget([]string{"a@x"})
+	if ans, err := ask(w, id, "", "graph"); err != nil || ans.FromCache {
+		t.Errorf("served %+v, %v", ans, err)
+	}
+}
+
+func TestAChallengeThatFailsLeavesTheAccountAlone(t *testing.T) {
+	w := newWorld(t, nil)
+	w.signIn(t, "", "a@x")
+	id := who([]string{"a@x"}, []string{"graph"})
+	w.entra.fail = &token.Error{Kind: token.KindSignInRequired, Claims: "{}"}
+	if _, err := w.Token(t.Context(), id, token.Request{Key: token.Key{Resource: "graph"}, Claims: "{}"}); token.KindOf(err) != token.KindSignInRequired {
+		t.Fatalf("challenge: %v", err)
+	}
+	if v, _ := w.Account("a@x"); v.State != account.StateOK {
+		t.Errorf("the account is %s", v.State)
+	}
+	w.entra.fail = nil
+	if _, err := ask(w, id, "", "graph"); err != nil {
+		t.Errorf("without claims: %v", err)
+	}
+}

@@ -81,7 +81,7 @@ func BenchmarkHitParallel(b *testing.B) {
 // BenchmarkAppendJSON makes the answer's body of a token of realistic size.
 func BenchmarkAppendJSON(b *testing.B) {
 	c, reqs := filled(b, 1)
-	e := c.Peek(reqs[0].Key)
+	e := c.slot(reqs[0].Key).entry.Load()
 	buf := make([]byte, 0, e.JSONSize())
 	now := time.Now()
 	b.ReportAllocs()

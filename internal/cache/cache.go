@@ -113,14 +113,6 @@ func (c *Cache) Token(ctx context.Context, req token.Request) (Answer, error) {
 	return c.await(ctx, req)
 }
 
-// Peek is the entry of a key, whatever its age; nil where there is none.
-func (c *Cache) Peek(k token.Key) *Entry {
-	if s := (*c.current.Load())[k]; s != nil {
-		return s.entry.Load()
-	}
-	return nil
-}
-
 // Changed waits until the key's token is another than the one with this entity
 // tag, and returns its entry; nil where the token was dropped (a sign-out). It
 // ends with ctx.

@@ -63,16 +63,21 @@ type held struct {
 	wait   time.Duration
 }
 
-// nextToken waits for another token; when the time is over it gives the one the
-// caller knows.
+// nextToken waits for another token; when the time is over it gives the one that
+// is current then, and when the server stops the one the caller knows.
 func (s *Server) nextToken(r *http.Request, id *consumer.Identity, req token.Request, h held) (cache.Answer, error) {
 	ctx, cancel := s.hold(r.Context(), h.wait)
 	defer cancel()
 	answer, err := s.cfg.Tokens.Changed(ctx, id, req, h.answer.Entry.ETag())
-	if err != nil && ctx.Err() != nil {
-		return h.answer, nil
+	if err == nil || ctx.Err() == nil {
+		return answer, err
 	}
-	return answer, err
+	select {
+	case <-s.stopping:
+		return h.answer, nil
+	default:
+		return s.cfg.Tokens.Token(r.Context(), id, req)
+	}
 }
 
 // matches is If-None-Match with weak comparison (RFC 9110 sections 8.8.3.2 and

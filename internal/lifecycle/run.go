@@ -105,23 +105,29 @@ func (g *Group) stopTimeout() time.Duration {
 	return DefaultStopTimeout
 }
 
-// guard runs one task and turns a panic into an error. What the panic said is
-// shown for errors of the Go runtime only: any other value may hold a secret.
-func (g *Group) guard(ctx context.Context, task Task) (err error) {
+// guard runs a task of the group; see Guard.
+func (g *Group) guard(ctx context.Context, task Task) error {
+	return Guard(ctx, g.Log, task.Name, func() error { return task.Run(ctx) })
+}
+
+// Guard runs a function and turns a panic in it into an error. The log gets the
+// stack without the values of arguments, and of the panic only what the Go
+// runtime says: both can hold secrets.
+func Guard(ctx context.Context, log *slog.Logger, what string, run func() error) (err error) {
 	defer func() {
 		v := recover()
 		if v == nil {
 			return
 		}
-		what := fmt.Sprintf("a value of type %T", v)
+		about := fmt.Sprintf("a value of type %T", v)
 		if re, ok := v.(runtime.Error); ok {
-			what = re.Error()
+			about = re.Error()
 		}
-		g.Log.ErrorContext(ctx, "a task panicked", slog.String("task", task.Name), slog.String("panic", what),
+		log.ErrorContext(ctx, "a task panicked", slog.String("task", what), slog.String("panic", about),
 			slog.String("stack", strings.Join(stacks(false), "\n")))
 		err = errors.New("panicked; the log has the stack")
 	}()
-	return task.Run(ctx)
+	return run()
 }
 
 // logStacks writes one line per goroutine.
