@@ -155,7 +155,7 @@ func (p *parts) apply(_, after *config.Loaded, changes []config.Change) error {
 	cfg.Cloud, cfg.Authority, cfg.Tenant, cfg.ClientID, cfg.Resources = running.Cloud, running.Authority, running.Tenant, running.ClientID, p.resources
 	p.broker.Forget(p.book.Configure(aliases(cfg), cfg.App("")))
 	p.broker.Configure(settings(cfg))
-	if err := p.consumers.Replace(specs(cfg)); err != nil {
+	if err := p.consumers.ReplaceAsOf(specs(cfg), after.ReadOn); err != nil {
 		return err
 	}
 	return p.tel.SetLevel(string(cfg.Telemetry.LogLevel))

@@ -9,6 +9,7 @@ import (
 	"reflect"
 	"runtime"
 	"strings"
+	"time"
 
 	"github.com/go-viper/mapstructure/v2"
 	"github.com/knadh/koanf/providers/confmap"
@@ -53,6 +54,8 @@ type Loaded struct {
 	Files []string
 	// Warnings are one sentence each, for the log: not wrong, but worth a look.
 	Warnings []string
+	// ReadOn is when the reading began: what was written later may be missing.
+	ReadOn time.Time
 
 	sources map[key]Source
 	options Options
@@ -63,6 +66,7 @@ type Loaded struct {
 // named; Ready says whether there is enough to serve.
 func Load(o Options) (*Loaded, error) {
 	o = o.withGOOS()
+	began := time.Now()
 	places, err := o.Places()
 	if err != nil {
 		return nil, err
@@ -71,7 +75,7 @@ func Load(o Options) (*Loaded, error) {
 	files := r.files(o, places)
 	r.environment(o.Environ)
 	r.flags(o.Flags)
-	l := &Loaded{Places: places, Files: files, options: o, sources: r.sources}
+	l := &Loaded{Places: places, Files: files, ReadOn: began, options: o, sources: r.sources}
 	if err := r.assemble(&l.Config); err != nil {
 		return nil, err
 	}

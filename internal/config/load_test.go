@@ -6,6 +6,7 @@ import (
 	"runtime"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 )
@@ -207,11 +208,15 @@ func TestDiff(t *testing.T) {
 		"conf.d/a.yaml": "consumers: {a: {key_sha256: [], rate: 5/s}}\n",
 	})
 	before := h.load()
+	began := time.Now()
 	h.write("broker.yaml", minimal+"proxy_url: http://u:two@p\nlisten: 127.0.0.1:1\naccounts: {ops: {username: oz@contoso.com}}\ntelemetry: {log_level: debug}\n")
 	h.write("conf.d/a.yaml", "consumers: {a: {key_sha256: [], rate: 6/s}}\n")
 	after, err := before.Reload()
 	if err != nil {
 		t.Fatal(err)
+	}
+	if before.ReadOn.After(began) || after.ReadOn.Before(began) {
+		t.Errorf("read on %v and %v, with a change between at %v", before.ReadOn, after.ReadOn, began)
 	}
 	want := []Change{
 		{"accounts.ops.username", "ops@contoso.com", "oz@contoso.com", false},

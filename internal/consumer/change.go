@@ -133,6 +133,7 @@ func (r *Registry) Remove(ctx context.Context, name string) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	delete(r.specs, name)
+	r.changed[name] = time.Now()
 	r.publishLocked()
 	return nil
 }
@@ -192,6 +193,7 @@ func (r *Registry) publish(s Spec) View {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.specs[s.Name] = s
+	r.changed[s.Name] = time.Now()
 	r.publishLocked()
 	return r.viewLocked(s.Name)
 }

@@ -10,6 +10,7 @@ import (
 	"context"
 	"crypto/subtle"
 	"maps"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -51,8 +52,9 @@ type Registry struct {
 	mu       sync.Mutex // guards the fields that follow and the replacement of current; never held over I/O
 	specs    map[string]Spec
 	leases   map[string]lease
-	changing map[string]bool   // names whose change is being saved
-	usage    map[string]*usage // outlives every replacement
+	changing map[string]bool      // names whose change is being saved
+	changed  map[string]time.Time // when a change of the name was saved, until a later reading is here
+	usage    map[string]*usage    // outlives every replacement
 }
 
 // snapshot is who may call at this moment. It is never written to.
@@ -99,6 +101,7 @@ func New(cfg Config) (*Registry, error) {
 		specs:    map[string]Spec{},
 		leases:   map[string]lease{},
 		changing: map[string]bool{},
+		changed:  map[string]time.Time{},
 		usage:    map[string]*usage{},
 	}
 	if r.resolve == nil {
@@ -141,27 +144,33 @@ func (r *Registry) refuse(now time.Time, detail string) error {
 // Replace puts the configured consumers in the place of those before, in one
 // step. Leases stay, except those whose name is now configured and those that
 // have the rights of a consumer that is gone. After an error nothing has changed.
-func (r *Registry) Replace(specs []Spec) error {
-	next := make(map[string]Spec, len(specs))
-	owner := map[hash]string{r.admin.hash: "the administrator"}
-	for _, s := range specs {
-		if err := s.validate(); err != nil {
-			return err
-		}
-		if _, twice := next[s.Name]; twice {
-			return s.fault("is configured twice")
-		}
-		for _, k := range s.Keys {
-			h, _ := parseHash(k.SHA256) // validate has seen it
-			if o, taken := owner[h]; taken && o != s.Name {
-				return s.fault("has the same key as " + o + "; give each its own")
-			}
-			owner[h] = s.Name
-		}
-		next[s.Name] = s.clone()
+func (r *Registry) Replace(specs []Spec) error { return r.ReplaceAsOf(specs, time.Time{}) }
+
+// ReplaceAsOf is Replace with consumers that were read from the configuration
+// from readOn on. A reading that began before Add, Rotate or Remove had saved
+// may lack that change, and does not undo it: where it has other keys than the
+// change left, the change stays, until a later reading comes. Readings must come
+// in their order; the zero time is later than every change.
+func (r *Registry) ReplaceAsOf(specs []Spec, readOn time.Time) error {
+	next, err := r.checked(specs)
+	if err != nil {
+		return err
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	for name, savedOn := range r.changed {
+		if readOn.IsZero() || readOn.After(savedOn) {
+			delete(r.changed, name)
+			continue
+		}
+		ours, exists := r.specs[name]
+		switch read, found := next[name]; {
+		case !exists:
+			delete(next, name)
+		case !found || !slices.EqualFunc(read.Keys, ours.Keys, KeyHash.equal):
+			next[name] = ours
+		}
+	}
 	for name, s := range next {
 		if s.CreatedOn.IsZero() {
 			s.CreatedOn = r.specs[name].CreatedOn
@@ -171,6 +180,29 @@ func (r *Registry) Replace(specs []Spec) error {
 	r.specs = next
 	r.publishLocked()
 	return nil
+}
+
+// checked gives copies of specs by name, or says what is wrong with them.
+func (r *Registry) checked(specs []Spec) (map[string]Spec, error) {
+	next := make(map[string]Spec, len(specs))
+	owner := map[hash]string{r.admin.hash: "the administrator"}
+	for _, s := range specs {
+		if err := s.validate(); err != nil {
+			return nil, err
+		}
+		if _, twice := next[s.Name]; twice {
+			return nil, s.fault("is configured twice")
+		}
+		for _, k := range s.Keys {
+			h, _ := parseHash(k.SHA256) // validate has seen it
+			if o, taken := owner[h]; taken && o != s.Name {
+				return nil, s.fault("has the same key as " + o + "; give each its own")
+			}
+			owner[h] = s.Name
+		}
+		next[s.Name] = s.clone()
+	}
+	return next, nil
 }
 
 // publishLocked builds the snapshot out of specs and leases, and drops leases

@@ -35,6 +35,8 @@ type KeyHash struct {
 	EndsOn time.Time // when it stops working; zero: never
 }
 
+func (k KeyHash) equal(o KeyHash) bool { return k.SHA256 == o.SHA256 && k.EndsOn.Equal(o.EndsOn) }
+
 const (
 	maxName   = 64
 	adminName = "admin"
