@@ -333,7 +333,7 @@ var signInOutcomes = map[string]struct {
 
 	// The code was redeemed and its answer is lost: the person must start again.
 	"truncated": {"failed", "sign-in-required"}, "cut": {"failed", "sign-in-required"}, "lost": {"failed", "sign-in-required"},
-	"no_access_token": {"failed", "sign-in-required"}, "no_expires_in": {"failed", "sign-in-required"},
+	"no_access_token": {"failed", "upstream-invalid"}, "no_expires_in": {"failed", "upstream-invalid"},
 	"no_refresh_token": {"failed", "configuration"},
 	"no_id_token":      {"failed", "conflict"}, // nobody can say that it was alice
 }

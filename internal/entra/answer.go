@@ -53,6 +53,7 @@ type wireToken struct {
 var (
 	errNotJSON     = errors.New("the answer is not a JSON object")
 	errIsError     = errors.New("the answer is an error with status 200")
+	errNoToken     = errors.New("the answer has no access_token, nor anything else of a token answer")
 	errNoAccess    = errors.New("the answer has no access_token")
 	errNoExpiry    = errors.New("the answer has no usable expires_in")
 	errTokenType   = errors.New("the answer is not a bearer token")
@@ -90,6 +91,8 @@ func parseTokenAnswer(body []byte, now time.Time) (tokenAnswer, error) {
 	switch {
 	case present(w.Error):
 		return a, errIsError
+	case w.AccessToken == "" && !w.isTokenAnswer():
+		return a, errNoToken
 	case w.AccessToken == "":
 		return a, errNoAccess
 	case badText:
@@ -100,6 +103,12 @@ func parseTokenAnswer(body []byte, now time.Time) (tokenAnswer, error) {
 		return a, errNoExpiry
 	}
 	return a, nil
+}
+
+// isTokenAnswer reports whether there is a sign besides the access token that
+// the authority issued something, and no filtering proxy answered in JSON.
+func (w *wireToken) isTokenAnswer() bool {
+	return w.TokenType != "" || w.RefreshToken != "" || w.IDToken != "" || present(w.ExpiresIn)
 }
 
 // isTokenText reports whether s is visible ASCII throughout, which holds all

@@ -128,7 +128,7 @@ func blockedByAdmin(code int) bool {
 func (r record) problem(s step, host string) *token.Error {
 	kind := kindOf(s, r)
 	e := &token.Error{
-		Kind: kind, Op: s.op(), Detail: sentence(kind, r, host),
+		Kind: kind, Op: s.op(), Detail: sentence(s, kind, r, host),
 		OAuthError: r.oauth.code, SubError: r.oauth.subError, AADSTS: helpfulCode(r.oauth.aadsts),
 		Status: r.status, CorrelationID: r.correlationID, RequestID: r.requestID,
 		RetryAfter: r.retryAfter, Claims: r.oauth.claims,

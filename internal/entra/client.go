@@ -44,6 +44,7 @@ type Client struct {
 	transport *http.Transport
 	wire      *wire
 	directory *directory
+	names     *grantNames
 }
 
 // New makes a Client. It does no network I/O.
@@ -64,6 +65,7 @@ func New(cfg Config) *Client {
 	}
 	c.wire = &wire{transport: way, timeout: cfg.Timeout, log: cfg.Log}
 	c.directory = &directory{wire: c.wire, docs: make(map[string]known), reading: make(map[string]*reading)}
+	c.names = &grantNames{known: make(map[string]string)}
 	return c
 }
 
@@ -110,7 +112,7 @@ func (c *Client) open(ctx context.Context, app token.App) (*seam, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &seam{wire: c.wire, ends: ends}, nil
+	return &seam{wire: c.wire, ends: ends, names: c.names}, nil
 }
 
 // msal makes the MSAL client of one call. Instance discovery stays off: the

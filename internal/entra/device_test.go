@@ -68,21 +68,80 @@ func TestDeviceGrantByItsOtherName(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		a := newAuthority(t)
 		a.tokens = []answer{oauth(400, "unsupported_grant_type"), pending(), ok(tokenDoc(nil))}
-		code, err := a.client().DeviceCode(t.Context(), testApp(), graph)
-		if err != nil {
-			t.Fatal(err)
+		c := a.client()
+		start := time.Now()
+		signIn := func() {
+			t.Helper()
+			code, err := c.DeviceCode(t.Context(), testApp(), graph)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if _, err := code.Wait(t.Context()); err != nil {
+				t.Fatal(err)
+			}
 		}
-		if _, err := code.Wait(t.Context()); err != nil {
-			t.Fatal(err)
+		signIn()
+		const s = time.Second
+		if got, want := a.gaps(start), []time.Duration{5 * s, 5 * s, 5 * s}; !slices.Equal(got, want) {
+			t.Errorf("gaps %v, want %v: the switch must keep the pace", got, want)
 		}
-		var names []string
-		for _, r := range a.requests("/token") {
-			names = append(names, r.form.Get("grant_type"))
+		signIn() // begins with the name that worked
+		a.mu.Lock()
+		a.tokens = []answer{oauth(400, "invalid_request"), ok(tokenDoc(nil))}
+		a.mu.Unlock()
+		signIn() // the authority has learned the standard's name
+		signIn()
+		want := []string{
+			deviceGrant, msalDeviceGrant, msalDeviceGrant,
+			msalDeviceGrant,
+			msalDeviceGrant, deviceGrant,
+			deviceGrant,
 		}
-		if want := []string{deviceGrant, msalDeviceGrant, msalDeviceGrant}; !slices.Equal(names, want) {
+		if names := a.grantTypes(); !slices.Equal(names, want) {
 			t.Errorf("grant types %q, want %q", names, want)
 		}
 	})
+}
+
+// grantTypes are the names of the grants that were asked for.
+func (a *authority) grantTypes() []string {
+	var names []string
+	for _, r := range a.requests("/token") {
+		names = append(names, r.form.Get("grant_type"))
+	}
+	return names
+}
+
+// TestDeviceGrantRefused: the other name is tried once, and not at all where the
+// authority has shown that it knows the first.
+func TestDeviceGrantRefused(t *testing.T) {
+	refused := oauth(400, "invalid_request", aadsts(900144)...)
+	tests := map[string]struct {
+		tokens []answer
+		names  []string
+	}{
+		"at once": {[]answer{refused}, []string{deviceGrant, msalDeviceGrant}},
+		"later":   {[]answer{pending(), refused}, []string{deviceGrant, deviceGrant}},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				a := newAuthority(t)
+				a.tokens = tt.tokens
+				code, err := a.client().DeviceCode(t.Context(), testApp(), graph)
+				if err != nil {
+					t.Fatal(err)
+				}
+				_, err = code.Wait(t.Context())
+				if e := problemOf(t, err); e.Kind != token.KindConfiguration {
+					t.Errorf("%v: %q", e.Kind, e.Detail)
+				}
+				if names := a.grantTypes(); !slices.Equal(names, tt.names) {
+					t.Errorf("grant types %q, want %q", names, tt.names)
+				}
+			})
+		})
+	}
 }
 
 func TestDeviceCodePace(t *testing.T) {
@@ -113,6 +172,7 @@ func TestDeviceCodePace(t *testing.T) {
 		},
 		"Retry-After":  {5, []answer{{status: 429, header: map[string][]string{"Retry-After": {"40"}}}, ok(tokenDoc(nil))}, []time.Duration{5 * s, 40 * s}},
 		"hang":         {5, []answer{{hang: true}, ok(tokenDoc(nil))}, []time.Duration{5 * s, 20 * s}}, // 15 s of time-out, 5 s of pause
+		"proxy's JSON": {5, []answer{{status: 200, body: `{"blocked":true}`}, ok(tokenDoc(nil))}, []time.Duration{5 * s, 5 * s}},
 		"error in 200": {5, []answer{oauth(200, "invalid_grant"), ok(tokenDoc(nil))}, []time.Duration{5 * s, 5 * s}},
 	}
 	for name, tt := range tests {
@@ -142,16 +202,23 @@ func TestDeviceCodeEnds(t *testing.T) {
 		kind   token.Kind
 		detail string
 	}{
-		"declined":         {oauth(400, "authorization_declined"), token.KindDeclined, "declined"},
+		"declined":         {oauth(400, "authorization_declined"), token.KindDeclined, "The person declined the sign-in; start it again when they are ready."},
+		"declined consent": {oauth(400, "authorization_declined", aadsts(65004)...), token.KindDeclined, "The person declined the sign-in; start it again when they are ready."},
+		"declined, 70018":  {oauth(400, "authorization_declined", aadsts(70018)...), token.KindDeclined, "The person declined the sign-in; start it again when they are ready."},
+		"expired, bare":    {oauth(400, "expired_token"), token.KindExpired, helpExpired},
+		"code_expired":     {oauth(400, "code_expired", aadsts(70019)...), token.KindExpired, helpExpired},
 		"access_denied":    {oauth(400, "access_denied"), token.KindDeclined, "declined"},
 		"admin consent":    {oauth(400, "access_denied", aadsts(90094)...), token.KindPolicyBlocked, "administrator"},
 		"consent declined": {oauth(400, "access_denied", aadsts(65004)...), token.KindDeclined, "consent"},
-		"expired_token":    {oauth(400, "expired_token", aadsts(70020)...), token.KindExpired, "start the sign-in again"},
+		"expired_token":    {oauth(400, "expired_token", aadsts(70020)...), token.KindExpired, "You don't have access to this"},
 		"bad code":         {oauth(400, "bad_verification_code"), token.KindExpired, "start the sign-in again"},
 		"public client":    {oauth(401, "invalid_client", aadsts(7000218)...), token.KindConfiguration, "Allow public client flows"},
 		"policy":           {oauth(400, "invalid_grant", merge(sub("message_only"), aadsts(53003))...), token.KindPolicyBlocked, "Conditional Access"},
 		"no refresh token": {ok(tokenDoc(map[string]any{"refresh_token": nil})), token.KindConfiguration, "offline_access"},
 		"nobody":           {ok(tokenDoc(map[string]any{"id_token": nil, "client_info": nil})), token.KindInvalid, "who signed in"},
+		"no access token":  {ok(tokenDoc(map[string]any{"access_token": nil})), token.KindInvalid, "has no access_token), and it gives only one; start the sign-in again"},
+		"no expires_in":    {ok(tokenDoc(map[string]any{"expires_in": nil})), token.KindInvalid, "no usable expires_in), and it gives only one; start the sign-in again"},
+		"no bearer":        {ok(tokenDoc(map[string]any{"token_type": "pop"})), token.KindInvalid, "start the sign-in again"},
 		"unknown":          {oauth(400, "something_new"), token.KindInvalid, "does not know"},
 	}
 	for name, tt := range tests {
@@ -335,5 +402,45 @@ func TestGrantTenant(t *testing.T) {
 	_, err = newGrant(app, token.FlowDevice, a, time.Now())
 	if e := problemOf(t, err); e.Kind != token.KindConfiguration {
 		t.Errorf("kind = %v", e.Kind)
+	}
+}
+
+// TestWhoTriesAgain: only a renewal is repeated by the broker, and only by one
+// that stays, so no other error may promise it.
+func TestWhoTriesAgain(t *testing.T) {
+	faults := map[string]answer{
+		"503":       {status: 503},
+		"429":       {status: 429},
+		"hang":      {hang: true},
+		"reset":     {err: &net.OpError{Op: "read", Err: syscall.ECONNRESET}},
+		"transient": oauth(400, "temporarily_unavailable", aadsts(90033)...),
+		"unusable":  {status: 200, body: "{}"},
+	}
+	const promise = "by itself"
+	for name, fault := range faults {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				a := newAuthority(t)
+				a.device, a.tokens = fault, []answer{fault}
+				c := a.client()
+				_, err := c.DeviceCode(t.Context(), testApp(), graph)
+				if e := problemOf(t, err); strings.Contains(e.Detail, promise) || !strings.Contains(e.Detail, "try again later") {
+					t.Errorf("at the start of a sign-in: %q", e.Detail)
+				}
+				_, err = c.Redeem(t.Context(), testGrant(), graph, "")
+				if e := problemOf(t, err); !strings.Contains(e.Detail, "try again later (a running broker does so by itself)") {
+					t.Errorf("at a renewal: %q", e.Detail)
+				}
+				a.device = ok(deviceDoc(20, 5))
+				code, err := c.DeviceCode(t.Context(), testApp(), graph)
+				if err != nil {
+					t.Fatal(err)
+				}
+				_, err = code.Wait(t.Context())
+				if e := problemOf(t, err); e.Kind != token.KindExpired || strings.Contains(e.Detail, promise) {
+					t.Errorf("while polling: %v %q", e.Kind, e.Detail)
+				}
+			})
+		})
 	}
 }

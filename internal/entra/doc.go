@@ -11,5 +11,6 @@
 // package.
 //
 // A Client keeps no account and no token between calls; it remembers only the
-// discovery documents of its authorities.
+// discovery documents of its authorities and by which name they know the device
+// grant.
 package entra

@@ -32,13 +32,13 @@ func fault(s step, host string, err error) *token.Error {
 	case certificate != "":
 		detail = certificate
 	case errors.As(err, &netErr) && netErr.Timeout():
-		kind, detail = token.KindTimeout, fmt.Sprintf("%s did not answer in time; the broker tries again by itself.", host)
+		kind, detail = token.KindTimeout, host+" did not answer in time"+again(s)
 	case errors.As(err, &dnsErr):
 		detail = fmt.Sprintf("The name %s cannot be resolved; check the network connection and DNS.", host)
 	case errors.As(err, &opErr) && opErr.Op == "dial":
 		detail = fmt.Sprintf("%s cannot be connected to; check the network connection, the firewall and proxy_url.", host)
 	default:
-		detail = fmt.Sprintf("The connection to %s broke; the broker tries again by itself.", host)
+		detail = "The connection to " + host + " broke" + again(s)
 	}
 	return &token.Error{Kind: kind, Op: s.op(), Detail: detail, Err: cause(err)}
 }

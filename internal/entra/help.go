@@ -19,7 +19,7 @@ const (
 	helpUnknownUser = "The account does not exist in this tenant; check tenant, or sign in with another account."
 	helpTenant      = "The tenant was not found at this authority; check tenant and cloud in the configuration."
 	helpWrongCloud  = "The account or tenant belongs to another Microsoft cloud; check cloud in the configuration."
-	helpTransient   = "Entra ID has a passing problem of its own; the broker tries again by itself."
+	helpTransient   = "Entra ID has a passing problem of its own" // and again
 	helpSingle      = "The app registration is for one tenant only, and the sign-in went to another; check tenant in the configuration."
 	helpStartAgain  = "The code is no longer valid; start the sign-in again."
 	helpScope       = "The scopes of the resource are not valid for this tenant; check resources in the configuration."
@@ -101,21 +101,27 @@ func configHelp(code int) (string, bool) {
 		return helpStartAgain, true
 	// Passing.
 	case codeLoop:
-		return "Entra ID sees the same request again and again (AADSTS50196) and wants a pause; the broker waits at least five minutes.", true
+		return "Entra ID sees the same request again and again (AADSTS50196) and wants a pause; leave it alone for at least five minutes.", true
 	case 50033, 50087, 50088, 50166, 90006, 90012, 90024, 90033, 90055, 90090, 80002, 80005:
 		return helpTransient, true
 	}
 	return "", false
 }
 
-// sentence is the one sentence for a person: by AADSTS number, else by
-// suberror, else by status and kind.
-func sentence(kind token.Kind, r record, host string) string {
+// sentence is the one sentence for a person: by what became of a device code,
+// else by AADSTS number, else by suberror, else by status and kind.
+func sentence(s step, kind token.Kind, r record, host string) string {
 	if r.status == http.StatusProxyAuthRequired {
 		return helpProxyAuth
 	}
+	if text, ok := deviceHelp(kind, r.oauth.code); ok {
+		return text
+	}
 	code := helpfulCode(r.oauth.aadsts)
 	if text, ok := codeHelp(code); ok && kind != token.KindInvalid && (kind != token.KindThrottled || code == codeLoop) {
+		if text == helpTransient {
+			text += again(s)
+		}
 		return text
 	}
 	if text, ok := subErrorHelp(r.oauth.subError); ok {
@@ -123,13 +129,13 @@ func sentence(kind token.Kind, r record, host string) string {
 	}
 	switch kind {
 	case token.KindThrottled:
-		return "Entra ID wants fewer requests; the broker waits as long as it asked for."
+		return "Entra ID wants fewer requests" + again(s)
 	case token.KindUnavailable:
-		return fmt.Sprintf("%s has a problem of its own (HTTP %d); the broker tries again by itself.", host, r.status)
+		return fmt.Sprintf("%s has a problem of its own (HTTP %d)%s", host, r.status, again(s))
 	case token.KindInvalid:
 		return invalidHelp(r, host)
 	case token.KindDeclined:
-		return "The person declined the sign-in; start it again when they are ready."
+		return helpDeclined
 	case token.KindExpired:
 		return helpStartAgain
 	case token.KindPolicyBlocked:
@@ -139,6 +145,35 @@ func sentence(kind token.Kind, r record, host string) string {
 	default:
 		return helpSignInAgain
 	}
+}
+
+// again ends a sentence about something that passes. Only a renewal is tried
+// again by the broker, and only by one that stays: a command that finds none
+// runs one for a moment. A device code goes on being polled, so nobody needs to
+// do a thing; where it expires meanwhile, the sentence follows one that says so.
+func again(s step) string {
+	switch s {
+	case stepRedeem:
+		return "; try again later (a running broker does so by itself)."
+	case stepPoll:
+		return "."
+	case stepBrowser, stepCode:
+		return "; start the sign-in again."
+	default:
+		return "; try again later."
+	}
+}
+
+// deviceHelp is the help text for the last word on a device code, whatever
+// number comes with it.
+func deviceHelp(kind token.Kind, code string) (string, bool) {
+	switch {
+	case kind == token.KindExpired && (code == "expired_token" || code == "code_expired"):
+		return helpExpired, true
+	case kind == token.KindDeclined && code == "authorization_declined":
+		return helpDeclined, true
+	}
+	return "", false
 }
 
 // subErrorHelp is the help text for a suberror.
@@ -197,7 +232,10 @@ const helpProxyAuth = "The proxy wants a sign-in of its own (HTTP 407); put user
 // helpExpired is for a device code that nobody used, told from what a person
 // may have seen in the browser: a policy that blocks device codes shows itself
 // there only.
-const helpExpired = "The code expired before the sign-in was finished. If the page said \"You don't have access to this\", Conditional Access blocks the device code flow (AADSTS53003): use broker login --flow browser, or have an administrator exclude this app from that policy."
+const helpExpired = "The code expired before the sign-in was finished; start the sign-in again. If the page said \"You don't have access to this\", Conditional Access blocks the device code flow (AADSTS53003): use broker login --flow browser, or have an administrator exclude this app from that policy."
+
+// helpDeclined is for a person who said no.
+const helpDeclined = "The person declined the sign-in; start it again when they are ready."
 
 // helpNoRefresh is for a sign-in whose answer holds no refresh token.
 const helpNoRefresh = "The sign-in worked, but the authority gave no refresh token, so it would end within the hour: allow the scope offline_access for this app registration, have it consented, and sign in again."

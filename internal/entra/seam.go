@@ -6,7 +6,6 @@ import (
 	"encoding/json"
 	"errors"
 	"io"
-	"log/slog"
 	"math"
 	"net/http"
 	"net/url"
@@ -42,20 +41,13 @@ var errWithheld = errors.New("entra: withheld")
 // withheld stands for a token in the answers that MSAL sees.
 const withheld = "withheld"
 
-// deviceGrant is the grant type of RFC 8628 section 3.4, which Microsoft's
-// documentation names too. MSAL sends Entra's older short form, which few other
-// providers know; it is what we fall back to.
-const (
-	deviceGrant     = "urn:ietf:params:oauth:grant-type:device_code"
-	msalDeviceGrant = "device_code"
-)
-
 // seam is MSAL's HTTP client for one authority. It sends what MSAL built to
 // where our own discovery says, reads the answer, keeps it in the outcome, and
 // tells MSAL no more than that it worked. Safe for concurrent use.
 type seam struct {
-	wire *wire
-	ends endpoints
+	wire  *wire
+	ends  endpoints
+	names *grantNames
 }
 
 // CloseIdleConnections does nothing: the transport is shared.
@@ -85,7 +77,6 @@ func (s *seam) Do(req *http.Request) (*http.Response, error) {
 		r.url = s.ends.device
 		return s.device(ctx, req, r, out)
 	case msalDeviceGrant:
-		form.Set("grant_type", deviceGrant)
 		return s.poll(ctx, req, r, out)
 	case "authorization_code":
 		r.step = stepCode
@@ -149,67 +140,6 @@ func (s *seam) redeem(ctx context.Context, r request, out *outcome) *token.Error
 	}
 	out.answer = &answer
 	return nil
-}
-
-// poll asks for the token of a device code until there is one, the authority
-// says a final no, or ctx ends. A request that got no answer of the authority is
-// no reason to give up: the code stays good until it expires.
-func (s *seam) poll(ctx context.Context, req *http.Request, r request, out *outcome) (*http.Response, error) {
-	for {
-		if err := out.pace.wait(ctx); err != nil {
-			return nil, errWithheld
-		}
-		problem := s.redeem(ctx, r, out)
-		switch {
-		case problem == nil:
-			return reply(req, granted())
-		case ctx.Err() != nil:
-			return nil, errWithheld
-		case problem.OAuthError == "authorization_pending":
-			out.pace.pending()
-		case problem.OAuthError == "slow_down":
-			out.pace.slowDown()
-		case refusesName(problem) && r.form.Get("grant_type") == deviceGrant:
-			r.form.Set("grant_type", msalDeviceGrant)
-		case passing(problem):
-			if out.pace.failed(problem) {
-				s.wire.log.WarnContext(ctx, "polling the device code failed; the same code goes on", slog.Any("problem", problem))
-			}
-		default:
-			out.problem = problem
-			return nil, errWithheld
-		}
-	}
-}
-
-// refusesName reports whether the authority may not know the grant by the name
-// it was given; MSAL's own name for it is then tried, once.
-func refusesName(e *token.Error) bool {
-	return e.OAuthError == "unsupported_grant_type" || e.OAuthError == "invalid_request"
-}
-
-// passing reports whether a poll that failed with e is worth repeating: nothing
-// of the authority's arrived, or it asked for patience.
-func passing(e *token.Error) bool {
-	switch e.Kind {
-	case token.KindUnavailable, token.KindTimeout, token.KindThrottled:
-		return true
-	case token.KindInvalid:
-		return e.OAuthError == "" || e.Status == http.StatusOK
-	default:
-		return false
-	}
-}
-
-// unusable is the error for a 200 answer that is not what was asked for: a
-// portal's page, half an answer, or an answer that lacks something.
-func unusable(r request, rec record, body []byte, err error) *token.Error {
-	e := rec.problem(r.step, r.host)
-	e.Err = err
-	if isObject(body) && !rec.understood {
-		e.Detail = r.host + " gave an answer that cannot be used (" + err.Error() + "); the broker tries again by itself. If it stays so, check authority in the configuration."
-	}
-	return e
 }
 
 // reply makes the HTTP answer that MSAL sees.

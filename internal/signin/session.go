@@ -147,13 +147,13 @@ func (d *Desk) device(ctx context.Context, s *session) (token.Grant, error) {
 			return grant, nil
 		}
 		e := token.AsError(err)
-		if ctx.Err() == nil && e.Kind.Retryable() && time.Now().Before(code.ExpiresOn) {
+		if ctx.Err() == nil && passing(e) && time.Now().Before(code.ExpiresOn) {
 			// The code is still good; the fault is not the person's.
 			d.standing(s, e)
 			rest(ctx, max(pause, e.RetryAfter))
 			continue
 		}
-		if !time.Now().Before(code.ExpiresOn) && (e.Kind.Retryable() || errors.Is(ctx.Err(), context.DeadlineExceeded)) {
+		if !time.Now().Before(code.ExpiresOn) && (passing(e) || errors.Is(ctx.Err(), context.DeadlineExceeded)) {
 			return token.Grant{}, &token.Error{
 				Kind: token.KindExpired, Op: opSignIn, Err: e,
 				Detail: "The code expired while the authority could not be asked; start the sign-in again.",
@@ -161,6 +161,13 @@ func (d *Desk) device(ctx context.Context, s *session) (token.Grant, error) {
 		}
 		return token.Grant{}, err
 	}
+}
+
+// passing reports whether a call of DeviceCode.Wait that failed with e is worth
+// repeating. An answer that cannot be used is not: Wait polls on by itself where
+// something else than the authority gave it, so that the code is redeemed now.
+func passing(e *token.Error) bool {
+	return e.Kind.Retryable() && e.Kind != token.KindInvalid
 }
 
 // standing notes what stands in the way of a pending sign-in.
