@@ -34,11 +34,11 @@ const (
 )
 
 var reasons = [...]struct{ code, remedy string }{
-	Failed:         {"failed", "The secret store failed; the cause says where; the broker tries again by itself."},
+	Failed:         {"failed", "The secret store failed; the cause says where; a running broker tries again by itself."},
 	NoLogonSession: {"no-logon-session", "This Windows logon has no credential set (a network logon such as ssh, WinRM or some scheduled tasks): start the broker from an interactive logon or as a service of the user, or set \"store: file\"."},
 	TooBig:         {"too-big", "The record is larger than the secret store takes: sign in again, and if that gives the same, set \"store: file\"."},
 	Quota:          {"quota", "The secret store is full: remove credentials that are no longer needed (Windows: Credential Manager in the Control Panel), or set \"store: file\"."},
-	DiskFull:       {"disk-full", "The disk that holds the state directory is full: free some space; the broker tries again by itself."},
+	DiskFull:       {"disk-full", "The disk that holds the state directory is full: free some space; a running broker tries again by itself."},
 	Locked:         {"locked", "The keyring is locked: unlock it (sign in to the desktop, or run gnome-keyring-daemon --unlock), or set \"store: file\" where nobody can."},
 	Unavailable:    {"unavailable", "The secret store does not answer: start it (Linux: a Secret Service such as gnome-keyring on the session bus), or set \"store: file\"."},
 	Permission:     {"permission", "The permissions of the secret store are wrong: mend them as the cause says; the broker refuses to keep secrets where others can read them."},
