@@ -52,8 +52,12 @@ func (k checker) consumers() {
 		c.Accounts = k.accountRefs(at.in("accounts"), c.Accounts)
 		k.refs(at.in("resources"), c.Resources, "resource", sortedKeys(k.c.Resources))
 		k.refs(at.in("mapi"), c.MAPI, "MAPI target", sortedKeys(k.c.MAPI))
-		if c.Executable != "" && !strings.HasPrefix(c.Executable, "/") && !windowsPath.MatchString(c.Executable) {
-			k.wrong(at.in("executable"), "%q is not an absolute path; write it in full, such as /opt/crm/sync or C:\\Crm\\sync.exe", c.Executable)
+		switch where := at.in("executable"); {
+		case c.Executable == "":
+		case !strings.HasPrefix(c.Executable, "/") && !windowsPath.MatchString(c.Executable):
+			k.wrong(where, "%q is not an absolute path; write it in full, such as /opt/crm/sync or C:\\Crm\\sync.exe", c.Executable)
+		default:
+			k.warn(k.sources[where], where, "is kept but not enforced yet, so any program that has the key can use it; keep the key where only that program can read it")
 		}
 		k.c.Consumers[name] = c
 		switch src := k.sources[at]; {

@@ -87,8 +87,9 @@ type Consumer struct {
 	MAPI      []string `yaml:"mapi" example:"[archive]"`
 	// Rate limits its token requests; the zero Rate is no limit.
 	Rate Rate `yaml:"rate" example:"50/s"`
-	// Executable is the absolute path of the only program that may use the key;
-	// empty = any.
+	// Executable is the absolute path of the program that the key is meant for.
+	// It is kept for the reader and not enforced yet: any program that has the
+	// key may use it.
 	Executable string `yaml:"executable" example:"/opt/crm/sync"`
 	// Metrics allows GET /metrics.
 	Metrics bool `yaml:"metrics" example:"true"`
