@@ -36,7 +36,12 @@ func serve(ctx context.Context, args []string) error {
 		return err
 	}
 	fmt.Println(l.Addr())
-	srv := &http.Server{Handler: handler, ReadHeaderTimeout: 5 * time.Second}
+	// The broker's own timeouts (internal/httpapi/serve.go): handlers are compared,
+	// not servers with and without them.
+	srv := &http.Server{
+		Handler: handler, ReadHeaderTimeout: 5 * time.Second, ReadTimeout: 90 * time.Second,
+		WriteTimeout: 90 * time.Second, IdleTimeout: 2 * time.Minute,
+	}
 	go func() {
 		_, _ = io.Copy(io.Discard, os.Stdin)
 		_ = srv.Close()
