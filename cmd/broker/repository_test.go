@@ -99,12 +99,3 @@ func TestNoLeftovers(t *testing.T) {
 		t.Fatal(err)
 	}
 }
-
-func TestTelemetryIsDocumented(t *testing.T) {
-	if _, err := os.Stat(filepath.Join(root, "internal/telemetry")); err != nil {
-		t.Skip("there is no telemetry yet")
-	}
-	if len(read(t, "docs/telemetry.md")) == 0 {
-		t.Error("docs/telemetry.md is empty")
-	}
-}
