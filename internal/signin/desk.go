@@ -280,11 +280,6 @@ func (d *Desk) prune() {
 
 // tell passes a change on.
 func (d *Desk) tell(v View) {
-	attrs := []any{slog.String("flow", string(v.Flow)), slog.String("state", string(v.State))}
-	if v.Problem != nil {
-		attrs = append(attrs, slog.Any("problem", v.Problem))
-	}
-	d.cfg.Log.Info("sign-in", attrs...)
 	if d.cfg.Changed != nil {
 		d.cfg.Changed(v)
 	}

@@ -23,7 +23,7 @@ func ParseClaims(text string) (string, error) {
 	if len(text) > MaxClaims {
 		return "", ErrClaimsSize
 	}
-	var object map[string]json.RawMessage
+	var object map[string]any // MSAL reads it so, too: a number beyond float64 is refused here
 	if err := json.Unmarshal([]byte(text), &object); err != nil || object == nil {
 		return "", ErrClaims
 	}

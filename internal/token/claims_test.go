@@ -24,6 +24,7 @@ func TestParseClaims(t *testing.T) {
 		"text":         {`"{}"`, "", ErrClaims},
 		"two objects":  {"{} {}", "", ErrClaims},
 		"cut off":      {`{"a":`, "", ErrClaims},
+		"huge number":  {`{"a":1e999}`, "", ErrClaims},
 		"no JSON":      {"CANARY", "", ErrClaims},
 		"base64 of {}": {"e30", "", ErrClaims},
 	}
