@@ -317,6 +317,35 @@ func TestASignInDuringASignOutStays(t *testing.T) {
 	})
 }
 
+func TestARotationBeforeTheFirstSaveIsNotOverwritten(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newStore()
+		b := open(t, s, nil)
+		b.store <- struct{}{} // the writer has the turn
+		kept := make(chan error, 1)
+		go func() { _, err := b.Keep(t.Context(), "", grant("a@x")); kept <- err }()
+		synctest.Wait()
+		g, err := b.Grant("a@x")
+		if err != nil {
+			t.Fatal(err)
+		}
+		b.Rotated("a@x", g, token.NewSecret("second"))
+		for _, rec := range b.unsaved() {
+			if err := b.save(t.Context(), rec); err != nil {
+				t.Fatal(err)
+			}
+			b.markSaved(rec)
+		}
+		<-b.store
+		if err := errors.Join(<-kept, b.Flush(t.Context())); err != nil {
+			t.Fatal(err)
+		}
+		if got := refreshToken(t, open(t, s, nil), "a@x"); got != "second" {
+			t.Errorf("the store holds %q", got)
+		}
+	})
+}
+
 func TestConfigureNamesWhatChangedHands(t *testing.T) {
 	b := open(t, newStore(), map[string]Alias{"ops": {Username: "alice@x", App: app}})
 	keep(t, b, "ops", "alice@x")

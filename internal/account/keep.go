@@ -22,7 +22,10 @@ func (b *Book) Keep(ctx context.Context, wanted string, g token.Grant) (string, 
 	if err != nil {
 		return "", err
 	}
-	if err := b.exclusively(ctx, func() error { return b.saveAndVerify(ctx, rec) }); err != nil {
+	if err := b.exclusively(ctx, func() error {
+		rec = b.newest(rec) // a renewal may have rotated it while others wrote
+		return b.saveAndVerify(ctx, rec)
+	}); err != nil {
 		b.wakeWriter()
 		return name, &token.Error{
 			Kind: token.KindStore, Op: "store sign-in", Err: err,
@@ -98,6 +101,18 @@ func (b *Book) saveAndVerify(ctx context.Context, rec record) error {
 		return errReadBack
 	}
 	return nil
+}
+
+// newest is the record as the book has it now.
+func (b *Book) newest(rec record) record {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for _, e := range b.entries {
+		if e.signedIn && e.rec.id() == rec.id() && e.rec.grant.SignedInOn.Equal(rec.grant.SignedInOn) {
+			return e.rec
+		}
+	}
+	return rec
 }
 
 // markSaved notes that a generation of the entry is in the store.

@@ -96,14 +96,6 @@ func (e *Entry) AppendJSON(dst []byte, now time.Time, fromCache bool) []byte {
 // JSONSize is room enough for AppendJSON, in bytes.
 func (e *Entry) JSONSize() int { return e.size }
 
-// LastAsked is when a consumer last asked for this key; zero where none has.
-func (e *Entry) LastAsked() time.Time {
-	if s := e.asked.Load(); s != 0 {
-		return time.Unix(s, 0)
-	}
-	return time.Time{}
-}
-
 // askedGrain keeps the hot path from writing to shared memory on each call.
 const askedGrain = 60
 
