@@ -12,10 +12,10 @@ import (
 // docs/architecture.md has the picture.
 var floors = [][]string{
 	{"internal/token", "internal/ownerfile", "openapi"},
-	{"internal/config", "internal/credstore", "internal/lifecycle"},
+	{"internal/config", "internal/credstore", "internal/lifecycle", "internal/notify", "internal/peer"},
 	{
-		"internal/account", "internal/cache", "internal/consumer", "internal/entra", "internal/refresh",
-		"internal/sandbox", "internal/signin", "internal/telemetry",
+		"internal/account", "internal/cache", "internal/consumer", "internal/entra", "internal/mapiadapter",
+		"internal/refresh", "internal/sandbox", "internal/signin", "internal/telemetry",
 	},
 	{"internal/broker", "internal/httpapi"},
 	{"cmd/broker"},
@@ -32,6 +32,7 @@ var walls = []struct {
 	{"github.com/danieljoos/wincred", []string{"internal/credstore"}},
 	{"github.com/godbus/dbus", []string{"internal/credstore"}},
 	{"github.com/zalando/go-keyring", []string{"internal/credstore"}},
+	{"github.com/go-ole/go-ole", []string{"internal/mapiadapter"}},
 	{"github.com/spf13/cobra", []string{"cmd/broker"}},
 	{"go.opentelemetry.io/", []string{"internal/telemetry"}},
 	{"github.com/prometheus/", []string{"internal/telemetry"}},
