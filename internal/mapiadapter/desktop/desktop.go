@@ -104,8 +104,8 @@ type Product string
 
 // Classic Outlook (OUTLOOK.EXE) has MAPI and COM, new Outlook (olk.exe) neither.
 const (
-	Classic Product = "classic"
-	New     Product = "new"
+	ClassicOutlook Product = "classic"
+	NewOutlook     Product = "new"
 )
 
 // Process is one running Outlook.
