@@ -1,0 +1,185 @@
+package mapiadapter
+
+import "time"
+
+// machine is one step of a target's machine.
+type machine struct {
+	s   State
+	in  Input
+	now time.Time
+
+	evidence bool // Office wrote a token while Outlook is connected, and that was not known yet
+	steps    []Step
+	dos      []Do
+}
+
+// maxHops bounds the transitions of one step; the longest chain there is has
+// four (needs_user, precheck, trigger, observe).
+const maxHops = 8
+
+// Next is the machine: what becomes of a state with this input at now, which
+// transitions that takes, and what is to be done. It is pure, and total: any
+// state of the ledger and any input give an answer.
+func Next(s State, in Input, now time.Time) (State, []Step, []Do) {
+	m := machine{s: s.clone(), in: in, now: now}
+	m.s.rebase(now)
+	m.look()
+	m.event()
+	for range maxHops {
+		before := len(m.steps)
+		m.phase()
+		if len(m.steps) == before {
+			break
+		}
+	}
+	m.remind()
+	return m.s, m.steps, m.dos
+}
+
+// enter changes the phase.
+func (m *machine) enter(to Phase, why Reason) {
+	step := Step{From: m.s.Phase, To: to, Reason: why}
+	if m.s.Pending != nil {
+		step.Cause = m.s.Pending.ID
+	}
+	if m.s.Attempt != nil {
+		step.Cause, step.Attempt = m.s.Attempt.Cause.ID, m.s.Attempt.ID
+	}
+	if to != Trigger && to != Observe {
+		m.s.Attempt = nil
+	}
+	m.steps = append(m.steps, step)
+	m.s.Phase, m.s.Reason, m.s.Since = to, why, m.now
+	m.s.Settle, m.s.Mark = time.Time{}, ""
+	m.s.Reminders, m.s.NextReminder = 0, time.Time{}
+	switch to {
+	case Precheck, Observe:
+		m.do(Do{Kind: DoLook})
+	case Unsupported:
+		m.s.Mark = m.in.Sight.Mark
+	}
+	if to != Precheck {
+		m.do(Do{Kind: DoTell})
+	}
+}
+
+func (m *machine) do(d Do) { m.dos = append(m.dos, d) }
+
+// look notes what changed in the world.
+func (m *machine) look() {
+	w := m.in.Sight
+	if !w.Known {
+		return
+	}
+	running := w.Outlook != OutlookAbsent && w.Outlook != OutlookUnknown
+	mark(&m.s.BlindSince, !w.Agent || w.Outlook == OutlookDeaf, m.now)
+	mark(&m.s.AbsentSince, w.Agent && w.Outlook == OutlookAbsent, m.now)
+	mark(&m.s.AskingSince, w.Agent && running && w.Asking != "", m.now)
+	mark(&m.s.CutOffSince, w.Agent && w.Outlook == OutlookHere && w.Obstacle == ReasonNone &&
+		(w.Mode == modeDisconnected || w.Mode == modeCachedDisconnected), m.now)
+	m.people()
+	m.ours()
+	m.watch()
+}
+
+// people notices a logon, an unlock and a reconnect, and when each has settled.
+func (m *machine) people() {
+	w, seen := m.in.Sight, &m.s.Seen
+	if w.Sessions == SessionsNone {
+		*seen = Seen{}
+		return
+	}
+	if w.Logon == "" {
+		return
+	}
+	switch {
+	case seen.Logon != w.Logon:
+		m.s.Settle = m.now.Add(m.in.Limits.SettleLogon)
+	case seen.Locked && !w.Locked, seen.State != string(w.State) && w.State == "active":
+		m.s.Settle = m.now.Add(m.in.Limits.SettlePerson)
+	}
+	*seen = Seen{Logon: w.Logon, State: string(w.State), Locked: w.Locked}
+}
+
+// ours follows the Outlook that we started, for as long as its end tells what a
+// person wants.
+func (m *machine) ours() {
+	s, w, l := &m.s, m.in.Sight, m.in.Limits
+	if s.OursPID == 0 {
+		return
+	}
+	for _, e := range w.Ended {
+		if e.PID != s.OursPID {
+			continue
+		}
+		if s.Attempt != nil && s.Attempt.PID == e.PID {
+			s.Attempt.Exit = &e.ExitCode
+		}
+		switch lived := e.On.Sub(s.OursOn); {
+		case e.ExitCode != 0, w.New:
+		case m.now.Sub(s.OursOn) < l.HandOver:
+			return // new Outlook may still come up in its place
+		case lived < l.Closing:
+			s.Closings++
+		default:
+			s.Closings = 0
+		}
+		s.OursPID = 0
+		return
+	}
+	if stretch(s.OursOn, m.now) >= l.Closing {
+		s.OursPID, s.Closings = 0, 0
+	}
+}
+
+// watch takes a renewal that came by itself for the proof it is.
+func (m *machine) watch() {
+	s, w := &m.s, m.in.Sight
+	if !w.connected() || !w.CacheOn.After(s.CacheMark) {
+		return
+	}
+	on := w.CacheOn
+	if on.After(m.now) {
+		on = m.now
+	}
+	fresh := freshnessOf(*s, m.in.Limits, m.now) == Fresh
+	switch {
+	case s.Phase == Trigger, s.Phase == Observe: // proof of an attempt is newer than the attempt
+		return
+	case s.Failed && !on.After(s.LastFailure):
+	case fresh && on.Sub(s.LastProof) < m.in.Limits.WatchProof:
+		return
+	default:
+		m.evidence = true
+		s.prove(ProofEvidence, on, m.now, m.in.Limits)
+	}
+	s.CacheMark = w.CacheOn
+}
+
+// remind tells people again of what waits for them.
+func (m *machine) remind() {
+	l, s := m.in.Limits, &m.s
+	var schedule []time.Duration
+	switch s.Phase {
+	case NeedsUser, WaitSession, WaitAgent:
+		schedule = l.Reminders
+	case Suspended, Unsupported, Session0Broken:
+	default:
+		return
+	}
+	next := func() time.Time {
+		if s.Reminders < len(schedule) {
+			return s.Since.Add(schedule[s.Reminders])
+		}
+		return m.now.Add(l.Daily)
+	}
+	if s.NextReminder.IsZero() {
+		s.NextReminder = next()
+		return
+	}
+	if !m.now.Before(s.NextReminder) {
+		s.Reminders++
+		s.NextReminder = next()
+		m.do(Do{Kind: DoTell, Remind: s.Reminders})
+	}
+}
