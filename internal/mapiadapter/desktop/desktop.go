@@ -178,12 +178,12 @@ const (
 )
 
 // Refusal is something that must never be done to Outlook, or cannot be.
-type Refusal struct {
+type Refusal struct { //nolint:errname // the word that the whole adapter uses
 	Reason string // see Refused…
 	Detail string // one sentence for a person
 }
 
-// Why Start or SendAndReceive refused.
+// Why Start, SendAndReceive or StartInSession refused.
 const (
 	RefusedRunning    = "already_running" // an OUTLOOK.EXE of this account runs in some session
 	RefusedService    = "session_0"
@@ -193,6 +193,10 @@ const (
 	RefusedNoProfile  = "no_profile"
 	RefusedProfile    = "wrong_profile" // Outlook runs with another one
 	RefusedPlatform   = "platform"
+	RefusedNotRunning = "not_running"   // no Outlook in this session that could be asked
+	RefusedJob        = "job"           // what we start would be ended with us
+	RefusedAccount    = "other_account" // this process runs as another account than it would have to
+	RefusedProgram    = "other_program" // StartInSession starts this program only
 )
 
 // Error is the refusal's sentence.

@@ -1,0 +1,40 @@
+package desktop
+
+import (
+	"unsafe"
+
+	"golang.org/x/sys/windows"
+)
+
+// jobLimits are the limits of the job that this process is in.
+func jobLimits() (inJob bool, limits uint32) {
+	var in int32
+	if isProcessInJob.Find() != nil {
+		return false, 0
+	}
+	ok, _, _ := isProcessInJob.Call(uintptr(windows.CurrentProcess()), 0, uintptr(unsafe.Pointer(&in)))
+	if ok == 0 || in == 0 {
+		return false, 0
+	}
+	var info windows.JOBOBJECT_EXTENDED_LIMIT_INFORMATION
+	var size uint32
+	if windows.QueryInformationJobObject(0, windows.JobObjectExtendedLimitInformation,
+		uintptr(unsafe.Pointer(&info)), uint32(unsafe.Sizeof(info)), &size) != nil {
+		return true, 0
+	}
+	return true, info.BasicLimitInformation.LimitFlags
+}
+
+// leaveJob says how a new process leaves our job, so that our end is not its
+// end. Where the job ends with us and lets nothing go, nothing is started.
+func leaveJob(inJob bool, limits uint32) (flag uint32, refused error) {
+	switch {
+	case !inJob, limits&windows.JOB_OBJECT_LIMIT_SILENT_BREAKAWAY_OK != 0:
+		return 0, nil
+	case limits&windows.JOB_OBJECT_LIMIT_BREAKAWAY_OK != 0:
+		return windows.CREATE_BREAKAWAY_FROM_JOB, nil
+	case limits&windows.JOB_OBJECT_LIMIT_KILL_ON_JOB_CLOSE != 0:
+		return 0, &Refusal{Reason: RefusedJob, Detail: "Outlook would be ended together with the agent, unsaved work and all: start the agent at logon, not from a program that ends it."}
+	}
+	return 0, nil
+}
