@@ -25,7 +25,7 @@ var leakShapes = []leakShape{
 	{"a marked secret", []string{sandbox.CanaryMarker}, regexp.MustCompile(sandbox.CanaryMarker)},
 	{"a marked secret in base64", []string{"Q0FOQVJZ", "NBTkFSW", "DQU5BUl"}, regexp.MustCompile(`Q0FOQVJZ|NBTkFSW|DQU5BUl`)},
 	{"the beginning of a JWT", []string{"eyJ"}, regexp.MustCompile(`eyJ[A-Za-z0-9_-]{12}`)},
-	{"a key", []string{"brk_", "bra_"}, regexp.MustCompile(`\b(brk|bra)_[A-Za-z0-9_-]{16}`)},
+	{"a key", []string{"brk_", "bra_", "brg_"}, regexp.MustCompile(`\b(brk|bra|brg)_[A-Za-z0-9_-]{16}`)},
 	{"claims", []string{claimsCanary, "c0ffee00ca01", "capolids"}, regexp.MustCompile(claimsCanary + `|c0ffee00ca01|capolids`)},
 }
 

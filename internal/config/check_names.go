@@ -84,7 +84,7 @@ func (k checker) digests(at key, digests []string, owner map[string]key) []strin
 		h, err := ParseKeyHash(d)
 		digests[i] = h.String()
 		switch item := where.item(i); {
-		case strings.HasPrefix(d, "brk_") || strings.HasPrefix(d, "bra_"):
+		case strings.HasPrefix(d, "brk_") || strings.HasPrefix(d, "bra_") || strings.HasPrefix(d, "brg_"):
 			k.wrong(item, "is a key itself; only its SHA-256 belongs into a file, so treat this key as known to others and run `broker consumers rotate %s`", at.name())
 		case !sha256Pattern.MatchString(h.SHA256):
 			k.wrong(item, "is not a SHA-256 in hex (64 digits of 0-9 and a-f; it has %d characters); `broker consumers rotate %s` writes a right one", utf8.RuneCountInString(h.SHA256), at.name())

@@ -14,19 +14,25 @@ import (
 // for concurrent use. After a change of the configuration a request goes on
 // with the identity that it began with.
 type Identity struct {
-	Name    string // of the consumer; "admin" for the admin key
+	Name    string // of the consumer; "admin" for the admin key, "agent" for the Outlook agent's
 	Label   string // what metrics and spans call it: one of few, see label
 	Admin   bool   // may do everything
+	Agent   bool   // may do an Outlook agent's work, and nothing else
 	Metrics bool   // may read /metrics
 
-	accounts, resources []string
-	usage               *usage
-	limiter             *rate.Limiter // nil: no limit
+	accounts, resources, targets []string
+	usage                        *usage
+	limiter                      *rate.Limiter // nil: no limit
 }
 
 // AdminIdentity is whoever holds the admin key.
 func AdminIdentity() *Identity {
 	return &Identity{Name: adminName, Label: adminName, Admin: true, Metrics: true, usage: &usage{}}
+}
+
+// AgentIdentity is the Outlook agent of this account.
+func AgentIdentity() *Identity {
+	return &Identity{Name: agentName, Label: agentName, Agent: true, usage: &usage{}}
 }
 
 // NewIdentity is an identity with the rights of s that no registry counts.
@@ -35,7 +41,7 @@ func NewIdentity(s Spec) *Identity { return newIdentity(s, &usage{}) }
 func newIdentity(s Spec, u *usage) *Identity {
 	return &Identity{
 		Name: s.Name, Label: s.label(), Metrics: s.Metrics,
-		accounts: slices.Clone(s.Accounts), resources: slices.Clone(s.Resources),
+		accounts: slices.Clone(s.Accounts), resources: slices.Clone(s.Resources), targets: slices.Clone(s.MAPI),
 		usage: u, limiter: u.limiterFor(s.Rate),
 	}
 }
@@ -66,6 +72,20 @@ func (id *Identity) Allows(k token.Key) error {
 	default:
 		return id.deny(fmt.Sprintf("resource %q of account %q; add both to the consumer", k.Resource, k.Account))
 	}
+}
+
+// HasTarget reports whether the identity may use the Outlook target.
+func (id *Identity) HasTarget(name string) bool { return id.Admin || slices.Contains(id.targets, name) }
+
+// AllowsTarget is HasTarget with an error of KindNotFound: to a consumer, a
+// target of others is the same as none, so that nobody can find names by asking.
+func (id *Identity) AllowsTarget(name string) error {
+	if id.HasTarget(name) {
+		return nil
+	}
+	e := token.NewError(token.KindNotFound, "check policy", fmt.Sprintf("Consumer %q has no Outlook target %q; add it to the mapi of the consumer if it should.", id.Name, name))
+	id.usage.refused(time.Now(), e.Detail)
+	return e
 }
 
 func (id *Identity) deny(what string) error {

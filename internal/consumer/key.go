@@ -15,6 +15,7 @@ import (
 const (
 	keyPrefix   = "brk_"
 	adminPrefix = "bra_"
+	agentPrefix = "brg_"
 	keyLen      = len(keyPrefix) + 43
 )
 
@@ -30,6 +31,9 @@ func NewKey() token.Secret { return newKey(keyPrefix) }
 // NewAdminKey makes an admin key.
 func NewAdminKey() token.Secret { return newKey(adminPrefix) }
 
+// NewAgentKey makes a key for the Outlook agent.
+func NewAgentKey() token.Secret { return newKey(agentPrefix) }
+
 func newKey(prefix string) token.Secret {
 	var b [32]byte
 	_, _ = rand.Read(b[:]) // never fails (documented)
@@ -41,7 +45,11 @@ func HashKey(key token.Secret) string { return hashOf(key.Reveal()).String() }
 
 // looksLikeKey keeps what cannot be a key from being hashed.
 func looksLikeKey(s string) bool {
-	return len(s) == keyLen && (s[:len(keyPrefix)] == keyPrefix || s[:len(adminPrefix)] == adminPrefix)
+	if len(s) != keyLen {
+		return false
+	}
+	prefix := s[:len(keyPrefix)]
+	return prefix == keyPrefix || prefix == adminPrefix || prefix == agentPrefix
 }
 
 // hashOf hashes a text that looks like a key, or any other text.
@@ -57,11 +65,17 @@ func hashOf(key string) hash {
 // ErrAdminKey is the error of New about an admin key that is none.
 var ErrAdminKey = errors.New("the admin key is damaged; stop the broker, delete the file admin.key in its state directory and start it again, which makes a new one")
 
-func hashOfKey(key, prefix string) (hash, error) {
-	if !looksLikeKey(key) || !strings.HasPrefix(key, prefix) {
-		return hash{}, ErrAdminKey
+// ErrAgentKey is the error of New about a key for the agent that is none.
+var ErrAgentKey = errors.New("the key of the Outlook agent is damaged; delete it from the secret store and start the broker and the agent again, which makes a new one")
+
+// hashOfKey hashes a key that must have the prefix; bad is the error where it
+// has not.
+func hashOfKey(key token.Secret, prefix string, bad error) (hash, error) {
+	text := key.Reveal()
+	if !looksLikeKey(text) || !strings.HasPrefix(text, prefix) {
+		return hash{}, bad
 	}
-	return hashOf(key), nil
+	return hashOf(text), nil
 }
 
 var errHash = errors.New("is not a SHA-256; write its 64 hex digits")

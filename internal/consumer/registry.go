@@ -33,6 +33,9 @@ type Saver interface {
 type Config struct {
 	// AdminKey may do everything. It must be a key that NewAdminKey made.
 	AdminKey token.Secret
+	// AgentKey is for the Outlook agent, and lets it do nothing else. It must be a
+	// key that NewAgentKey made; zero: there is no agent.
+	AgentKey token.Secret
 	// Saver keeps what Add, Rotate and Remove change; nil refuses those changes
 	// and leaves leases possible.
 	Saver Saver
@@ -43,7 +46,7 @@ type Config struct {
 
 // Registry knows the consumers. It is safe for concurrent use.
 type Registry struct {
-	admin   credential
+	own     []credential // the administrator's, and the agent's where there is one
 	saver   Saver
 	resolve func(Spec) (Spec, error)
 	wrong   *rate.Limiter // answers to wrong keys, all callers together
@@ -89,12 +92,19 @@ const (
 
 // New makes a Registry with the admin key and no consumer.
 func New(cfg Config) (*Registry, error) {
-	h, err := hashOfKey(cfg.AdminKey.Reveal(), adminPrefix)
+	h, err := hashOfKey(cfg.AdminKey, adminPrefix, ErrAdminKey)
 	if err != nil {
 		return nil, err
 	}
+	own := []credential{{hash: h, id: AdminIdentity()}}
+	if !cfg.AgentKey.IsZero() {
+		if h, err = hashOfKey(cfg.AgentKey, agentPrefix, ErrAgentKey); err != nil {
+			return nil, err
+		}
+		own = append(own, credential{hash: h, id: AgentIdentity()})
+	}
 	r := &Registry{
-		admin:    credential{hash: h, id: AdminIdentity()},
+		own:      own,
 		saver:    cfg.Saver,
 		resolve:  cfg.Resolve,
 		wrong:    rate.NewLimiter(wrongKeysPerSecond, wrongKeysAtOnce),
@@ -185,7 +195,10 @@ func (r *Registry) ReplaceAsOf(specs []Spec, readOn time.Time) error {
 // checked gives copies of specs by name, or says what is wrong with them.
 func (r *Registry) checked(specs []Spec) (map[string]Spec, error) {
 	next := make(map[string]Spec, len(specs))
-	owner := map[hash]string{r.admin.hash: "the administrator"}
+	owner := make(map[hash]string, len(r.own)+len(specs))
+	for _, c := range r.own {
+		owner[c.hash] = "the " + c.id.Name
+	}
 	for _, s := range specs {
 		if err := s.validate(); err != nil {
 			return nil, err
@@ -210,7 +223,9 @@ func (r *Registry) checked(specs []Spec) (map[string]Spec, error) {
 func (r *Registry) publishLocked() {
 	r.pruneLocked(time.Now())
 	s := &snapshot{keys: map[bucket][]credential{}, ids: map[string]*Identity{}}
-	s.add(r.admin)
+	for _, c := range r.own {
+		s.add(c)
+	}
 	for _, spec := range r.specs {
 		s.addConsumer(r.identityLocked(spec), spec, time.Time{})
 	}

@@ -62,6 +62,7 @@ func TestAuthenticate(t *testing.T) {
 		{"one character more", key + "A", ""},
 		{"space behind", key + " ", ""},
 		{"admin prefix on a consumer's key", "bra_" + key[4:], ""},
+		{"an agent's key where there is no agent", NewAgentKey().Reveal(), ""},
 		{"its hash instead of the key", HashKey(token.NewSecret(key)), ""},
 	}
 	for _, tt := range tests {
@@ -132,7 +133,8 @@ func TestReplace(t *testing.T) {
 		{"hash", []Spec{{Name: "x", Keys: []KeyHash{{SHA256: "12"}}}}, "64 hex digits"},
 		{"twice", []Spec{{Name: "x"}, {Name: "x"}}, "twice"},
 		{"one key for two", []Spec{{Name: "x", Keys: []KeyHash{{SHA256: HashKey(other)}}}, {Name: "y", Keys: []KeyHash{{SHA256: HashKey(other)}}}}, "same key as x"},
-		{"the admin's key", []Spec{{Name: "x", Keys: []KeyHash{{SHA256: HashKey(token.NewSecret(admin))}}}}, "same key as the administrator"},
+		{"agent's name", []Spec{{Name: "agent"}}, "Outlook agent"},
+		{"the admin's key", []Spec{{Name: "x", Keys: []KeyHash{{SHA256: HashKey(token.NewSecret(admin))}}}}, "same key as the admin"},
 	}
 	for _, tt := range bad {
 		t.Run(tt.name, func(t *testing.T) {

@@ -40,6 +40,7 @@ func (k KeyHash) equal(o KeyHash) bool { return k.SHA256 == o.SHA256 && k.EndsOn
 const (
 	maxName   = 64
 	adminName = "admin"
+	agentName = "agent"
 	minLease  = 5 * time.Second
 	maxLease  = 24 * time.Hour
 )
@@ -49,8 +50,11 @@ func (s Spec) validate() error {
 	if !validName(s.Name) {
 		return s.fault("is not a name for a consumer; use at most 64 lower-case letters, digits, dots, hyphens and underscores, a letter or digit first")
 	}
-	if s.Name == adminName {
+	switch s.Name {
+	case adminName:
 		return s.fault("has the name that the admin key goes by; choose another name")
+	case agentName:
+		return s.fault("has the name that the key of the Outlook agent goes by; choose another name")
 	}
 	for _, k := range s.Keys {
 		if _, err := parseHash(k.SHA256); err != nil {

@@ -17,6 +17,7 @@ const canary = "CANARY"
 var secrets = []string{
 	"brk_" + canary + "0123456789abcdef",
 	"bra_" + canary + "0123456789abcdef",
+	"brg_" + canary + "0123456789abcdef",
 	"eyJ0eXAiOiJKV1QiLCJhbGciOiJSUzI1NiJ9." + canary + "eyJhdWQiOiJodHRwczovL2dyYXBoIn0." + canary + "-sig_nature",
 	"eyJhbGciOiJSU0EtT0FFUCJ9.." + canary + ".x.y",
 	"0.AXEA" + canary + strings.Repeat("aB3-_", 40), // a refresh token of Entra

@@ -21,7 +21,7 @@ const maxText = 4096
 // our own keys; JWTs and JWEs (RFC 7519: base64url of `{"` is eyJ);
 // and long opaque runs, as Entra's refresh tokens and device codes are. The
 // longest harmless run without a slash is a SHA-256 in hex, 64 characters.
-var secretShapes = regexp.MustCompile(`\b(?:brk|bra)_[A-Za-z0-9_-]{6,}` +
+var secretShapes = regexp.MustCompile(`\b(?:brk|bra|brg)_[A-Za-z0-9_-]{6,}` +
 	`|eyJ[A-Za-z0-9_-]{4,}(?:\.[A-Za-z0-9_-]*)+` +
 	`|[A-Za-z0-9_~-][A-Za-z0-9._~-]{79,}`)
 
