@@ -168,6 +168,7 @@ type Do struct {
 	Attempt string // of start and send
 	Ask     bool   // of start: ask the person in the session first
 	Remind  int    // of tell: the how-manieth reminder; 0: the phase is new
+	Step    Step   // of tell, where the phase is new
 }
 
 // Step is one transition, for the ledger.

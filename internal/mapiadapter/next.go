@@ -58,8 +58,8 @@ func (m *machine) enter(to Phase, why Reason) {
 	case Unsupported:
 		m.s.Mark = m.in.Sight.Mark
 	}
-	if to != Precheck {
-		m.do(Do{Kind: DoTell})
+	if to != Precheck || step.From == Idle && step.Cause != "" {
+		m.do(Do{Kind: DoTell, Step: step})
 	}
 }
 

@@ -63,8 +63,10 @@ const (
 	ReasonNoProfile      Reason = "no_profile"
 	ReasonBitness        Reason = "bitness"
 	ReasonServiceAccount Reason = "service_account" // the consumer runs as an account that can never log on
+	ReasonOtherAccount   Reason = "other_account"   // the consumer runs as another account than the broker
 	ReasonElevated       Reason = "elevated"        // the agent has more rights than Outlook may be given
 	ReasonPlatform       Reason = "platform"
+	ReasonLedger         Reason = "ledger" // its ledger cannot be used, so nothing may be done
 
 	// The service's own logon.
 	ReasonServiceContext Reason = "service_context"

@@ -1,0 +1,255 @@
+// Package agent is the broker's hand in the session where Outlook runs: it
+// looks, tells the broker what it saw, and does the work that it gets back.
+//
+// It decides nothing but what must never be done, which desktop refuses. It may
+// be killed at any time: what it had not told yet, the next one sees.
+package agent
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"os"
+	"sync"
+	"time"
+
+	"github.com/m365-token-broker/broker/internal/mapiadapter"
+	"github.com/m365-token-broker/broker/internal/mapiadapter/desktop"
+)
+
+// Link is the way to the broker. Sync gives it a report and waits for work; it
+// ends with ctx, which is no error where the broker had been reached.
+type Link interface {
+	Sync(ctx context.Context, r mapiadapter.Report) (mapiadapter.Orders, error)
+}
+
+// Probe opens a profile's default store by MAPI, in a process of its own, and
+// gives the HRESULT. An error says that it could not be run.
+type Probe func(ctx context.Context, profile, mode string) (hresult uint32, err error)
+
+// Config is what an Agent needs.
+type Config struct {
+	Desktop desktop.Desktop
+	Link    Link
+	Probe   Probe // nil: there is none
+	Version string
+	Log     *slog.Logger
+}
+
+// Agent is the loop. Make it with New and run it once.
+type Agent struct {
+	cfg  Config
+	info mapiadapter.AgentInfo
+	work sync.WaitGroup
+	turn sync.Mutex // one thing at a time is done to Outlook; never held by the loop
+
+	mu      sync.Mutex // guards what follows
+	results []mapiadapter.Result
+	begun   map[string]time.Time // works, by ID, that were begun
+	ready   chan struct{}        // closed and replaced when a result is there to be told
+}
+
+// New makes an Agent.
+func New(cfg Config) *Agent {
+	return &Agent{
+		cfg: cfg, begun: map[string]time.Time{}, ready: make(chan struct{}),
+		info: mapiadapter.AgentInfo{Version: cfg.Version, PID: os.Getpid(), StartedOn: time.Now().UTC()},
+	}
+}
+
+// How long to wait after the broker could not be reached, doubling; how long to
+// wait for work before anything else was said; and how long works are remembered.
+const (
+	firstRetry = time.Second
+	lastRetry  = 15 * time.Second
+	firstWait  = 5 * time.Second
+	remembered = 24 * time.Hour
+)
+
+// Run works until ctx ends. It returns nil then; a broker that is not there is
+// waited for.
+func (a *Agent) Run(ctx context.Context) error {
+	defer a.work.Wait()
+	orders := mapiadapter.Orders{LookEvery: firstWait}
+	retry := firstRetry
+	for lost := false; ctx.Err() == nil; {
+		next, err := a.sync(ctx, orders)
+		switch {
+		case err == nil:
+			if lost {
+				a.cfg.Log.InfoContext(ctx, "the broker is back")
+			}
+			lost, retry, orders = false, firstRetry, next
+			a.take(ctx, orders.Work)
+			continue
+		case ctx.Err() != nil:
+			return nil
+		case !lost:
+			a.cfg.Log.WarnContext(ctx, "the agent waits for the broker", slog.Any("error", err))
+			lost = true
+		}
+		select {
+		case <-ctx.Done():
+		case <-time.After(retry):
+		}
+		retry = min(2*retry, lastRetry)
+	}
+	return nil
+}
+
+// sync looks, and tells the broker. Where there is nothing to do it lasts as
+// long as the broker wants between two looks; a result ends it early.
+func (a *Agent) sync(ctx context.Context, last mapiadapter.Orders) (mapiadapter.Orders, error) {
+	facts, err := a.cfg.Desktop.Look(ctx, desktop.Want{Services: last.Services})
+	if err != nil {
+		return mapiadapter.Orders{}, err // nothing is told: a broker that hears nothing knows nothing
+	}
+	results, ready := a.untold()
+	waiting, cancel := context.WithTimeout(ctx, last.LookEvery)
+	defer cancel()
+	a.work.Go(func() { // ends with waiting, which ends with this call
+		select {
+		case <-ready:
+			cancel()
+		case <-waiting.Done():
+		}
+	})
+	orders, err := a.cfg.Link.Sync(waiting, mapiadapter.Report{Agent: a.info, Facts: facts, Results: results})
+	if err != nil {
+		return mapiadapter.Orders{}, err
+	}
+	a.told(len(results))
+	if orders.LookEvery <= 0 {
+		orders.LookEvery = last.LookEvery
+	}
+	return orders, nil
+}
+
+// untold are the results that the broker has not heard, and what is closed when
+// there is another one.
+func (a *Agent) untold() ([]mapiadapter.Result, <-chan struct{}) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return append([]mapiadapter.Result{}, a.results...), a.ready
+}
+
+// told forgets the first n results: the broker has them.
+func (a *Agent) told(n int) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.results = a.results[n:]
+}
+
+// take begins what has not been begun.
+func (a *Agent) take(ctx context.Context, work []mapiadapter.Work) {
+	for _, w := range work {
+		if a.begin(w.ID) {
+			a.work.Go(func() { a.tell(a.do(ctx, w)) })
+		}
+	}
+}
+
+// begin reports whether a work is new, and remembers it.
+func (a *Agent) begin(id string) bool {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	now := time.Now()
+	for other, on := range a.begun {
+		if now.Sub(on) > remembered {
+			delete(a.begun, other)
+		}
+	}
+	if _, ok := a.begun[id]; ok {
+		return false
+	}
+	a.begun[id] = now
+	return true
+}
+
+func (a *Agent) tell(r mapiadapter.Result) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.results = append(a.results, r)
+	close(a.ready)
+	a.ready = make(chan struct{})
+}
+
+// do does one work.
+func (a *Agent) do(ctx context.Context, w mapiadapter.Work) mapiadapter.Result {
+	r := mapiadapter.Result{ID: w.ID, Target: w.Target, Kind: w.Kind, Outcome: mapiadapter.Done}
+	if w.Kind == mapiadapter.WorkNotice {
+		_, err := a.cfg.Desktop.Notice(ctx, desktop.Notice{Title: noticeTitle, Text: w.Text})
+		return a.outcome(ctx, r, err)
+	}
+	a.turn.Lock()
+	defer a.turn.Unlock()
+	if w.Ask && a.declined(ctx, w.Text) {
+		r.Outcome, r.On = mapiadapter.Declined, time.Now().UTC()
+		return r
+	}
+	if time.Now().After(w.NotAfter) {
+		return a.outcome(ctx, r, errLate)
+	}
+	var err error
+	switch w.Kind {
+	case mapiadapter.WorkStart:
+		var p desktop.Process
+		p, err = a.cfg.Desktop.Start(ctx, w.Profile)
+		r.PID = p.PID
+	case mapiadapter.WorkSend:
+		err = a.cfg.Desktop.SendAndReceive(ctx, w.Profile)
+	case mapiadapter.WorkProbe:
+		r.HResult, err = a.probe(ctx, w)
+	default:
+		err = errUnknown
+	}
+	return a.outcome(ctx, r, err)
+}
+
+const noticeTitle = "M365 Token Broker"
+
+// What a work can fail of before it was begun.
+var (
+	errLate    = errors.New("late")
+	errUnknown = errors.New("unknown_work")
+	errNoProbe = errors.New("no_probe")
+)
+
+// askTime is how long a person has to say "not now".
+const askTime = time.Minute
+
+// declined asks the person in the session. Where nobody can be asked, or answers,
+// it is not declined.
+func (a *Agent) declined(ctx context.Context, text string) bool {
+	answer, err := a.cfg.Desktop.Notice(ctx, desktop.Notice{Title: noticeTitle, Text: text, Ask: true, Wait: askTime})
+	return err == nil && answer == desktop.AnswerNotNow
+}
+
+func (a *Agent) probe(ctx context.Context, w mapiadapter.Work) (uint32, error) {
+	if a.cfg.Probe == nil {
+		return 0, errNoProbe
+	}
+	return a.cfg.Probe(ctx, w.Profile, w.Mode)
+}
+
+// outcome turns an error into what the broker is told: one word. The log of the
+// agent has the sentence.
+func (a *Agent) outcome(ctx context.Context, r mapiadapter.Result, err error) mapiadapter.Result {
+	r.On = time.Now().UTC()
+	attrs := []slog.Attr{slog.String("target", r.Target), slog.String("work", string(r.Kind))}
+	if err == nil {
+		a.cfg.Log.LogAttrs(ctx, slog.LevelInfo, "work done", attrs...)
+		return r
+	}
+	r.Outcome, r.Reason = mapiadapter.Failed, "failed"
+	switch refusal, refused := errors.AsType[*desktop.Refusal](err); {
+	case refused: // its sentence names the profile, which no log should
+		r.Outcome, r.Reason = mapiadapter.Refused, refusal.Reason
+	case err == errLate, err == errUnknown, err == errNoProbe:
+		r.Reason = err.Error()
+	default:
+		attrs = append(attrs, slog.Any("error", err))
+	}
+	a.cfg.Log.LogAttrs(ctx, slog.LevelWarn, "work not done", append(attrs, slog.String("reason", r.Reason))...)
+	return r
+}

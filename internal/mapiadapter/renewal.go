@@ -1,0 +1,65 @@
+package mapiadapter
+
+import "time"
+
+// Renewal is one attempt that ended, with when each part of it began, for
+// telemetry. A part that did not come is zero.
+type Renewal struct {
+	Target   Target
+	Cause    CauseKind
+	Attempt  string
+	Action   ActionKind
+	Precheck time.Time
+	Trigger  time.Time
+	Observe  time.Time
+	Ended    time.Time
+	To       Phase  // what it led to
+	Reason   Reason // why
+	Proof    ProofKind
+	HResult  uint32
+	Sight    Sight // of the end
+}
+
+// renewal follows the attempt in flight.
+type renewal struct {
+	Renewal
+	open bool
+	over bool
+}
+
+// follow takes one transition.
+func (n *renewal) follow(s Step, next State, now time.Time) {
+	switch s.To {
+	case Precheck:
+		n.Renewal, n.open, n.over = Renewal{Precheck: now}, true, false
+	case Trigger:
+		n.Trigger, n.Attempt = now, s.Attempt
+		if next.Attempt != nil {
+			n.Action, n.Cause = next.Attempt.Action, next.Attempt.Cause.Kind
+		}
+	case Observe:
+		if n.Observe.IsZero() {
+			n.Observe = now
+		}
+	default:
+		n.over = n.open && s.From.running()
+		n.To, n.Reason = s.To, s.Reason
+	}
+}
+
+// finish tells of an attempt that has ended.
+func (r *runner) finish(next State, in Input, now time.Time) {
+	n := &r.renewal
+	if !n.over {
+		return
+	}
+	n.Target, n.Ended, n.Sight, n.HResult = in.Target, now, in.Sight, next.HResult
+	if n.To == Idle && !n.Trigger.IsZero() {
+		n.Proof = next.Proof
+	}
+	done := n.Renewal
+	*n = renewal{}
+	if r.a.cfg.Renewed != nil && !done.Trigger.IsZero() {
+		r.a.cfg.Renewed(done)
+	}
+}
