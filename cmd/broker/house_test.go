@@ -296,6 +296,7 @@ var reveals = map[string]int{
 	"internal/consumer": 2,
 	"internal/entra":    2,
 	"internal/httpapi":  1,
+	"internal/notify":   2,
 	"internal/token":    2,
 }
 
