@@ -21,10 +21,10 @@ type window struct {
 // The classes of windows, and the programs, that mean something here. The tests
 // in asking_test.go say where each is known from.
 const (
-	classMain       = "rctrl_renwnd32"              // Outlook's main windows, and its items
-	classDialog     = "#32770"                      // a dialog box of Windows
-	classOffice     = "NUIDialog"                   // a box of Office: sign-in, licence, privacy, security notice, and most others
-	classCredential = "Credential Dialog Xaml Host" // user name and password, PIN
+	classMain   = "rctrl_renwnd32"              // Outlook's main windows, and its items
+	classDialog = "#32770"                      // a dialog box of Windows
+	classOffice = "NUIDialog"                   // a box of Office: sign-in, licence, privacy, security notice, and most others
+	classPrompt = "Credential Dialog Xaml Host" // user name and password, PIN
 )
 
 // brokers draw the sign-in of Entra ID for any program (WAM).
@@ -65,7 +65,7 @@ func signsIn(w window, outlook []uint32) bool {
 	if slices.ContainsFunc(brokers, func(name string) bool { return strings.EqualFold(name, w.Process) }) {
 		return true
 	}
-	return w.Class == classCredential && slices.Contains(outlook, w.OwnerPID)
+	return w.Class == classPrompt && slices.Contains(outlook, w.OwnerPID)
 }
 
 // blocks reports whether Outlook waits for an answer to this box. Once it has

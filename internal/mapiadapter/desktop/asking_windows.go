@@ -2,6 +2,7 @@ package desktop
 
 import (
 	"path/filepath"
+	"runtime"
 	"strings"
 	"unsafe"
 
@@ -42,27 +43,47 @@ func askingOf(outlook []uint32) Asking {
 	return asked(seen, outlook)
 }
 
-// topWindows lists the top-level windows of the session. EnumWindows would
-// leave out what stands in another band of the screen, and so the sign-in of
-// Windows: since Windows 8 it lists the windows of desktop programs only.
-func topWindows() []windows.HWND {
-	var all []windows.HWND
-	for restarts := 0; restarts < 3; restarts++ {
-		all = all[:0]
-		var last uintptr
-		for len(all) < walkLimit {
-			next, _, err := askFindWindowEx.Call(0, last, 0, 0)
-			if next == 0 && last != 0 && err == windows.ERROR_INVALID_WINDOW_HANDLE { //nolint:errorlint // Call returns a bare Errno
-				break // the window that was looked at last is gone: from the beginning
-			}
-			if next == 0 {
-				return all
-			}
-			all = append(all, windows.HWND(next))
-			last = next
-		}
+// list collects windows, each once. It is handed to Windows, which hands it to
+// collect: so it must not move while a list is made.
+type list struct {
+	all  []windows.HWND
+	seen map[windows.HWND]bool
+}
+
+func (l *list) add(handle windows.HWND) {
+	if !l.seen[handle] {
+		l.seen[handle] = true
+		l.all = append(l.all, handle)
 	}
-	return all
+}
+
+// collect is a WNDENUMPROC. One is a function, not a closure: callbacks are never
+// freed.
+func collect(handle windows.HWND, into *list) uintptr {
+	into.add(handle)
+	return 1 // go on
+}
+
+// topWindows lists the top-level windows of the session. EnumWindows takes them
+// all at once, but since Windows 8 leaves out those that stand in another band
+// of the screen, and so perhaps the sign-in of Windows. FindWindowEx has them,
+// one after the other, and misses some while the order changes.
+func topWindows() []windows.HWND {
+	found := &list{seen: map[windows.HWND]bool{}}
+	var hold runtime.Pinner
+	hold.Pin(found) // on the heap, not on a stack that may move
+	defer hold.Unpin()
+	_ = windows.EnumWindows(windows.NewCallback(collect), unsafe.Pointer(found)) // what it cannot list is not there
+
+	var last uintptr
+	for range walkLimit {
+		last, _, _ = askFindWindowEx.Call(0, last, 0, 0)
+		if last == 0 {
+			break // the end, or the last one has gone meanwhile
+		}
+		found.add(windows.HWND(last))
+	}
+	return found.all
 }
 
 // looked is what counts of a window. The names of processes are kept in names.

@@ -21,7 +21,8 @@ func (e *CallError) Error() string {
 	return "Outlook refused the call: look at its window, and restart it if that goes on."
 }
 
-// The HRESULTs that tell failures apart. Source: winerror.h.
+// The HRESULTs that tell failures apart. Source: winerror.h, and for what Outlook
+// does with the two rejections Microsoft's "Rude Operator" (P. Creehan, 2010).
 const (
 	codeUnavailable  = 0x800401E3 // MK_E_UNAVAILABLE: not in the running object table
 	codeRejected     = 0x80010001 // RPC_E_CALL_REJECTED: a dialog is open
@@ -43,10 +44,11 @@ func failureOf(code uint32) string {
 	switch code {
 	case codeUnavailable:
 		return FailureAbsent
-	case codeRejected, codeRetryLater:
-		return FailureBusy
 	case codeServerDied, codeDidNotRun, codeDisconnected, codeNotConnected, codeNoServer, codeCallFailed:
 		return FailureGone
+	}
+	if isRejection(code) {
+		return FailureBusy
 	}
 	return FailureOther
 }

@@ -32,8 +32,7 @@ func (o *outlook) view(ctx context.Context) View {
 		})
 	})
 	seen.Asked = true
-	var failed *CallError
-	if errors.As(err, &failed) {
+	if failed, ok := errors.AsType[*CallError](err); ok {
 		seen.Failure = failed.Failure
 	}
 	return seen
@@ -41,7 +40,8 @@ func (o *outlook) view(ctx context.Context) View {
 
 // sendAndReceive asks the Outlook of this session for one silent send and
 // receive of all accounts. Outlook does it later, in its own time. The errors
-// are *Refusal where it runs with another profile, else *CallError.
+// are *Refusal where it runs with another profile, else *CallError. After
+// FailureNoAnswer it may have been asked or not; it is not asked any more.
 func (o *outlook) sendAndReceive(ctx context.Context, profile string) error {
 	_, err := take(ctx, o, func(t *turn) (struct{}, error) {
 		return inSession(t, func(session *ole.IDispatch) (struct{}, error) {

@@ -17,3 +17,6 @@ type COM struct {
 	Throw      string        `json:"throw"`       // the member that throws MAPI_E_FAILONEPROVIDER
 	Log        string        `json:"log"`         // a file that gets the name of each member called, one a line
 }
+
+// Rejected is what the log gets for a call that was turned away.
+const Rejected = "rejected"

@@ -22,10 +22,10 @@ const (
 	hresultUnknownName = 0x80020006 // DISP_E_UNKNOWNNAME
 	hresultNotFound    = 0x80020003 // DISP_E_MEMBERNOTFOUND
 	hresultException   = 0x80020009 // DISP_E_EXCEPTION
+	hresultRetryLater  = 0x8001010A // RPC_E_SERVERCALL_RETRYLATER
 	hresultOneProvider = 0x8004011D // MAPI_E_FAILONEPROVIDER
 	callHandled        = 0          // SERVERCALL_ISHANDLED
 	callRejected       = 1          // SERVERCALL_REJECTED
-	callRetryLater     = 2          // SERVERCALL_RETRYLATER
 	messageQuit        = 0x0012     // WM_QUIT
 	exitDied           = 3
 	registerStrong     = 0 // ACTIVEOBJECT_STRONG
@@ -158,13 +158,18 @@ var iidMessageFilter = ole.NewGUID("{00000016-0000-0000-C000-000000000046}")
 
 // handleIncoming is where Outlook turns calls away while it shows a dialog.
 func (p *play) handleIncoming() uintptr {
-	if p.RejectFor >= 0 && time.Since(p.begun) >= p.RejectFor {
+	if p.RetryLater || !p.rejects() {
 		return callHandled
 	}
-	if p.RetryLater {
-		return callRetryLater
-	}
 	return callRejected
+}
+
+// rejects reports whether a call is turned away now, and notes it.
+func (p *play) rejects() bool {
+	if p.RejectFor >= 0 && time.Since(p.begun) >= p.RejectFor {
+		return false
+	}
+	return p.note(Rejected) == nil
 }
 
 func queryInterface(this *object, iid *ole.GUID, out *uintptr) uintptr {
@@ -180,7 +185,12 @@ func queryInterface(this *object, iid *ole.GUID, out *uintptr) uintptr {
 func addRef(*object) uintptr  { return 2 }
 func release(*object) uintptr { return 1 }
 
-func idsOfNames(_ *object, _ uintptr, names **uint16, count, _ uintptr, ids *int32) uintptr {
+func idsOfNames(this *object, _ uintptr, names **uint16, count, _ uintptr, ids *int32) uintptr {
+	// The filter could say SERVERCALL_RETRYLATER too, but Wine 8 lets such a call
+	// through; on the other side both look the same.
+	if this.play.RetryLater && this.play.rejects() {
+		return hresultRetryLater
+	}
 	if count != 1 {
 		return hresultUnknownName
 	}
