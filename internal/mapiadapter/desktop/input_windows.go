@@ -13,6 +13,7 @@ var (
 	kernel32       = windows.NewLazySystemDLL("kernel32.dll")
 	getTickCount   = kernel32.NewProc("GetTickCount")
 	isProcessInJob = kernel32.NewProc("IsProcessInJob")
+	queryJob       = kernel32.NewProc("QueryInformationJobObject")
 )
 
 // lastInput is when a key or the mouse was last touched in this session; zero:

@@ -9,7 +9,7 @@ import (
 // jobLimits are the limits of the job that this process is in.
 func jobLimits() (inJob bool, limits uint32) {
 	var in int32
-	if isProcessInJob.Find() != nil {
+	if isProcessInJob.Find() != nil || queryJob.Find() != nil {
 		return false, 0
 	}
 	ok, _, _ := isProcessInJob.Call(uintptr(windows.CurrentProcess()), 0, uintptr(unsafe.Pointer(&in)))
@@ -18,8 +18,9 @@ func jobLimits() (inJob bool, limits uint32) {
 	}
 	var info windows.JOBOBJECT_EXTENDED_LIMIT_INFORMATION
 	var size uint32
-	if windows.QueryInformationJobObject(0, windows.JobObjectExtendedLimitInformation,
-		uintptr(unsafe.Pointer(&info)), uint32(unsafe.Sizeof(info)), &size) != nil {
+	ok, _, _ = queryJob.Call(0, windows.JobObjectExtendedLimitInformation,
+		uintptr(unsafe.Pointer(&info)), unsafe.Sizeof(info), uintptr(unsafe.Pointer(&size)))
+	if ok == 0 {
 		return true, 0
 	}
 	return true, info.BasicLimitInformation.LimitFlags

@@ -30,14 +30,39 @@ func logonOf(token windows.Token) (string, error) {
 	return fmt.Sprintf("%x", uint64(uint32(id.HighPart))<<32|uint64(id.LowPart)), nil
 }
 
-// elevated reports the elevated half of a split token. A token that was never
-// split (an account without administrator's rights, UAC switched off, the
-// built-in administrator) is not: every program of that account has the same one.
+// elevated reports the elevated half of a split token: one with more integrity
+// than the other half, which is what the account's other programs run with and
+// what keeps them from reaching this one. A token that was never split (an account
+// without administrator's rights, UAC switched off, the built-in administrator) is
+// not. Wine splits its token too, but gives both halves the same integrity.
 func elevated(token windows.Token) bool {
 	var kind, size uint32
 	err := windows.GetTokenInformation(token, windows.TokenElevationType,
 		(*byte)(unsafe.Pointer(&kind)), uint32(unsafe.Sizeof(kind)), &size)
-	return err == nil && kind == elevationFull
+	if err != nil || kind != elevationFull {
+		return false
+	}
+	other, err := token.GetLinkedToken()
+	if err != nil {
+		return true
+	}
+	defer closeToken(other)
+	ours, errOurs := integrityOf(token)
+	theirs, errTheirs := integrityOf(other)
+	return errOurs != nil || errTheirs != nil || ours > theirs
+}
+
+// integrityOf is the integrity level of a token: 0x2000 is a program's usual one,
+// 0x3000 that of an administrator's.
+func integrityOf(token windows.Token) (uint32, error) {
+	var label [16]uint64 // a TOKEN_MANDATORY_LABEL and its SID
+	var size uint32
+	if err := windows.GetTokenInformation(token, windows.TokenIntegrityLevel,
+		(*byte)(unsafe.Pointer(&label)), uint32(unsafe.Sizeof(label)), &size); err != nil {
+		return 0, err
+	}
+	sid := (*windows.Tokenmandatorylabel)(unsafe.Pointer(&label)).Label.Sid
+	return sid.SubAuthority(uint32(sid.SubAuthorityCount()) - 1), nil
 }
 
 // sidOf is the account of a token.

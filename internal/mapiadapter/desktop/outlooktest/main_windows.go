@@ -1,5 +1,3 @@
-// Package outlooktest plays Outlook for tests: a copy of the test's own program
-// under the name OUTLOOK.EXE, which does what its Knobs say.
 package outlooktest
 
 import (
@@ -15,32 +13,49 @@ import (
 
 const (
 	programName = "OUTLOOK.EXE"
+	newName     = "olk.exe"
 	knobsName   = "outlook.json" // beside the program
 )
 
 // Knobs is what a stand-in does.
 type Knobs struct {
-	Life time.Duration `json:"life"` // then it ends by itself; zero: a minute
-	COM  *COM          `json:"com"`  // nil: nothing is registered
+	Life     time.Duration `json:"life"`      // then it ends by itself; zero: a minute
+	Code     uint32        `json:"code"`      // what it ends with: a crash is 0xC0000005
+	HandOver bool          `json:"hand_over"` // it starts a copy of itself as olk.exe and ends, as with UseNewOutlook
+	Writes   []Write       `json:"writes"`    // files that it writes while it lives
+	COM      *COM          `json:"com"`       // nil: nothing is registered
+}
+
+// Write is a file that the stand-in writes.
+type Write struct {
+	Path  string        `json:"path"`  // below Outlook.Local, where Plant installs it
+	After time.Duration `json:"after"` // since its start
 }
 
 // Main is the TestMain of a package that plays Outlook: it runs the tests, or,
-// under the name OUTLOOK.EXE, the stand-in.
+// under the name OUTLOOK.EXE or olk.exe, the stand-in.
 func Main(m *testing.M) {
-	if !strings.EqualFold(filepath.Base(os.Args[0]), programName) {
+	name := filepath.Base(os.Args[0])
+	if !strings.EqualFold(name, programName) && !strings.EqualFold(name, newName) {
 		os.Exit(m.Run()) //nolint:forbidigo // this is the main function of a test's program
 	}
-	if err := playOutlook(); err != nil {
+	code, err := playOutlook(strings.EqualFold(name, newName))
+	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
-		os.Exit(1) //nolint:forbidigo // as above
+		code = 1
 	}
+	os.Exit(int(code)) //nolint:forbidigo // as above
 }
 
 // Install puts a stand-in with these knobs into a folder of its own, and returns
-// the path of its program.
+// the path of its program. Nothing in the registry leads to it: see Plant.
 func Install(t testing.TB, k Knobs) string {
 	t.Helper()
-	dir := t.TempDir()
+	return installIn(t, t.TempDir(), k)
+}
+
+func installIn(t testing.TB, dir string, k Knobs) string {
+	t.Helper()
 	self, err := os.Executable()
 	if err != nil {
 		t.Fatal(err)
@@ -76,28 +91,54 @@ func copyFile(to, from string) error {
 	return out.Close()
 }
 
-// playOutlook is the stand-in's life.
-func playOutlook() error {
+// playOutlook is the stand-in's life. It returns the code to end with.
+func playOutlook(isNew bool) (uint32, error) {
 	program, err := os.Executable()
 	if err != nil {
-		return err
+		return 0, err
 	}
-	text, err := os.ReadFile(filepath.Join(filepath.Dir(program), knobsName))
+	dir := filepath.Dir(program)
+	text, err := os.ReadFile(filepath.Join(dir, knobsName))
 	if err != nil {
-		return err
+		return 0, err
 	}
 	var k Knobs
 	if err := json.Unmarshal(text, &k); err != nil {
-		return err
+		return 0, err
+	}
+	if err := record(dir, isNew); err != nil {
+		return 0, err
+	}
+	if isNew {
+		k.HandOver, k.COM, k.Writes = false, nil, nil
+	}
+	if k.HandOver {
+		return k.Code, handOver(program)
 	}
 	if k.Life == 0 {
 		k.Life = time.Minute
 	}
+	for _, w := range k.Writes {
+		time.AfterFunc(w.After, func() { _ = os.WriteFile(w.Path, []byte("token"), 0o600) }) // the test sees that it is not there
+	}
 	stop := make(chan struct{})
 	time.AfterFunc(k.Life, func() { close(stop) })
 	if k.COM != nil {
-		return k.COM.Serve(stop)
+		return k.Code, k.COM.Serve(stop)
 	}
 	<-stop
-	return nil
+	return k.Code, nil
+}
+
+// handOver starts a copy of the program as new Outlook.
+func handOver(program string) error {
+	other := filepath.Join(filepath.Dir(program), newName)
+	if err := copyFile(other, program); err != nil {
+		return err
+	}
+	p, err := os.StartProcess(other, []string{other}, &os.ProcAttr{Files: []*os.File{nil, nil, nil}})
+	if err != nil {
+		return err
+	}
+	return p.Release()
 }
