@@ -79,7 +79,7 @@ var meanings = map[uint32]meaning{
 	0x8004011F:     {"MAPI_E_UNKNOWN_LCID", ClassConfiguration, "The server does not know this account's language; look at the region settings."},
 	0x80070005:     {"MAPI_E_NO_ACCESS", ClassConfiguration, "The account has no right to this mailbox or profile; ask an administrator."},
 	0x80070520:     {"ERROR_NO_SUCH_LOGON_SESSION", ClassConfiguration, "This process runs in a logon session in which Office cannot sign in; it needs an interactive session of the same account."},
-	HResultBitness: {"ERROR_BAD_EXE_FORMAT", ClassConfiguration, "This program and Outlook differ in bitness; use the program of Outlook's bitness."},
+	HResultBitness: {"ERROR_BAD_EXE_FORMAT", ClassConfiguration, "A DLL of Outlook cannot be loaded into this program: the two differ in bitness, or the DLL is damaged."},
 
 	0x80040605:     {"MAPI_E_NOT_INITIALIZED", ClassInstallation, "MAPI could not read its profiles; repair Office, and look at the account's registry."},
 	0x80040117:     {"MAPI_E_TOO_COMPLEX", ClassInstallation, "MAPI could not set up its registry keys for a service; look at the application event log."},

@@ -45,7 +45,7 @@ func NewResult(step Step, hr uint32) Result {
 
 // Sentence says for a person what came out and what to do.
 func (r Result) Sentence() string {
-	if r.HResult == HResultBitness && r.MAPI != "" && r.Bitness != "" {
+	if r.HResult == HResultBitness && r.MAPI != "" && r.Bitness != "" && r.MAPI != r.Bitness {
 		return fmt.Sprintf("Outlook is %s and this program %s; use the broker of Outlook's bitness (broker-%s.exe).", r.MAPI, r.Bitness, r.MAPI)
 	}
 	return Sentence(r.HResult)
