@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"maps"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -220,14 +221,26 @@ func (a *Adapter) History(name string, n int) ([]Entry, error) {
 	return r.history(n)
 }
 
+// From is where a report comes from.
+type From struct {
+	InBroker bool          // the agent is this process
+	User     string        // SID at the other end of the connection; empty: not known
+	Wait     time.Duration // how long the agent waits for work
+}
+
 // Sync takes an agent's report and answers with work for it: at once where there
-// is any or a look is wanted, else when ctx ends.
-func (a *Adapter) Sync(ctx context.Context, rep Report, inBroker bool) (Orders, error) {
+// is any or a look is wanted, else when its wait is over, or ctx ends.
+func (a *Adapter) Sync(ctx context.Context, rep Report, from From) (Orders, error) {
+	ctx, cancel := context.WithTimeout(ctx, from.Wait)
+	defer cancel()
+	if from.User != "" && !strings.EqualFold(from.User, rep.Facts.SID) {
+		return Orders{}, token.NewError(token.KindDenied, "agent", "The report is of another account than the program that sent it; run broker agent in the session itself.")
+	}
 	if a.cfg.Account != "" && !sameAccount(rep.Facts.Account, a.cfg.Account) {
 		return Orders{}, token.NewError(token.KindDenied, "agent", "This agent runs as another account than the broker; run broker agent as "+a.cfg.Account+".")
 	}
 	now := wallNow()
-	wake := a.agents.hear(rep, inBroker, now)
+	wake := a.agents.hear(rep, from.InBroker, now)
 	for _, res := range rep.Results {
 		if r, err := a.runner(res.Target); err == nil {
 			r.result(ctx, res)

@@ -17,10 +17,10 @@ import (
 	"github.com/m365-token-broker/broker/internal/mapiadapter/desktop"
 )
 
-// Link is the way to the broker. Sync gives it a report and waits for work; it
-// ends with ctx, which is no error where the broker had been reached.
+// Link is the way to the broker. Sync gives it a report and waits for work, for
+// as long as wait at most. An error says that the broker may not have the report.
 type Link interface {
-	Sync(ctx context.Context, r mapiadapter.Report) (mapiadapter.Orders, error)
+	Sync(ctx context.Context, r mapiadapter.Report, wait time.Duration) (mapiadapter.Orders, error)
 }
 
 // Probe opens a profile's default store by MAPI, in a process of its own, and
@@ -46,22 +46,24 @@ type Agent struct {
 	mu      sync.Mutex // guards what follows
 	results []mapiadapter.Result
 	begun   map[string]time.Time // works, by ID, that were begun
-	ready   chan struct{}        // closed and replaced when a result is there to be told
+	busy    int                  // works that are being done
 }
 
 // New makes an Agent.
 func New(cfg Config) *Agent {
 	return &Agent{
-		cfg: cfg, begun: map[string]time.Time{}, ready: make(chan struct{}),
+		cfg: cfg, begun: map[string]time.Time{},
 		info: mapiadapter.AgentInfo{Version: cfg.Version, PID: os.Getpid(), StartedOn: time.Now().UTC()},
 	}
 }
 
-// How long to wait after the broker could not be reached, doubling; how long to
-// wait for work before anything else was said; and how long works are remembered.
+// How long to wait after the broker could not be reached, doubling; how long for
+// more work while some is being done, so that its result is told soon, and before
+// anything was said; and how long works are remembered.
 const (
 	firstRetry = time.Second
 	lastRetry  = 15 * time.Second
+	busyWait   = time.Second
 	firstWait  = 5 * time.Second
 	remembered = 24 * time.Hour
 )
@@ -77,7 +79,7 @@ func (a *Agent) Run(ctx context.Context) error {
 		switch {
 		case err == nil:
 			if lost {
-				a.cfg.Log.InfoContext(ctx, "the broker is back")
+				a.cfg.Log.InfoContext(ctx, "the agent works again")
 			}
 			lost, retry, orders = false, firstRetry, next
 			a.take(ctx, orders.Work)
@@ -85,7 +87,7 @@ func (a *Agent) Run(ctx context.Context) error {
 		case ctx.Err() != nil:
 			return nil
 		case !lost:
-			a.cfg.Log.WarnContext(ctx, "the agent waits for the broker", slog.Any("error", err))
+			a.cfg.Log.WarnContext(ctx, "the agent cannot work at the moment, and tries again", slog.Any("error", err))
 			lost = true
 		}
 		select {
@@ -98,23 +100,18 @@ func (a *Agent) Run(ctx context.Context) error {
 }
 
 // sync looks, and tells the broker. Where there is nothing to do it lasts as
-// long as the broker wants between two looks; a result ends it early.
+// long as the broker wants between two looks.
 func (a *Agent) sync(ctx context.Context, last mapiadapter.Orders) (mapiadapter.Orders, error) {
 	facts, err := a.cfg.Desktop.Look(ctx, desktop.Want{Services: last.Services})
 	if err != nil {
 		return mapiadapter.Orders{}, err // nothing is told: a broker that hears nothing knows nothing
 	}
-	results, ready := a.untold()
-	waiting, cancel := context.WithTimeout(ctx, last.LookEvery)
-	defer cancel()
-	a.work.Go(func() { // ends with waiting, which ends with this call
-		select {
-		case <-ready:
-			cancel()
-		case <-waiting.Done():
-		}
-	})
-	orders, err := a.cfg.Link.Sync(waiting, mapiadapter.Report{Agent: a.info, Facts: facts, Results: results})
+	results, busy := a.untold()
+	wait := last.LookEvery
+	if busy {
+		wait = busyWait
+	}
+	orders, err := a.cfg.Link.Sync(ctx, mapiadapter.Report{Agent: a.info, Facts: facts, Results: results}, wait)
 	if err != nil {
 		return mapiadapter.Orders{}, err
 	}
@@ -125,12 +122,12 @@ func (a *Agent) sync(ctx context.Context, last mapiadapter.Orders) (mapiadapter.
 	return orders, nil
 }
 
-// untold are the results that the broker has not heard, and what is closed when
-// there is another one.
-func (a *Agent) untold() ([]mapiadapter.Result, <-chan struct{}) {
+// untold are the results that the broker has not heard, and whether more are on
+// their way.
+func (a *Agent) untold() (results []mapiadapter.Result, busy bool) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	return append([]mapiadapter.Result{}, a.results...), a.ready
+	return append([]mapiadapter.Result{}, a.results...), a.busy > 0
 }
 
 // told forgets the first n results: the broker has them.
@@ -163,6 +160,7 @@ func (a *Agent) begin(id string) bool {
 		return false
 	}
 	a.begun[id] = now
+	a.busy++
 	return true
 }
 
@@ -170,8 +168,7 @@ func (a *Agent) tell(r mapiadapter.Result) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	a.results = append(a.results, r)
-	close(a.ready)
-	a.ready = make(chan struct{})
+	a.busy--
 }
 
 // do does one work.

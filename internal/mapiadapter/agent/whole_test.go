@@ -88,8 +88,8 @@ func (w *world) startBroker(policy mapiadapter.Policy) {
 // link is the agent's way to the broker that runs at the moment.
 type link struct{ w *world }
 
-func (l link) Sync(ctx context.Context, r mapiadapter.Report) (mapiadapter.Orders, error) {
-	return l.w.adapter.Sync(ctx, r, false)
+func (l link) Sync(ctx context.Context, r mapiadapter.Report, wait time.Duration) (mapiadapter.Orders, error) {
+	return l.w.adapter.Sync(ctx, r, mapiadapter.From{Wait: wait})
 }
 
 func (w *world) startAgent() {
