@@ -18,6 +18,7 @@ const mostEnded = 32
 type local struct {
 	here    Where
 	sid     string // of the account that is looked at
+	account string // its name
 	user    hive
 	machine machine
 	caches  string // the folder that the token caches are in
@@ -48,11 +49,18 @@ func New(cfg Config) (Desktop, error) {
 		return nil, fmt.Errorf("find the Windows folder: %w", err)
 	}
 	d := &local{
-		here: here, sid: cfg.SID, user: hiveOf(cfg.SID, here.SID), machine: m,
+		here: here, sid: cfg.SID, account: here.Account, user: hiveOf(cfg.SID, here.SID), machine: m,
 		caches: cfg.LocalAppData, com: newOutlook(), showing: make(chan struct{}, 1),
 	}
 	if d.sid == "" {
 		d.sid = here.SID
+	}
+	if d.sid != here.SID {
+		sid, err := windows.StringToSid(d.sid)
+		if err != nil {
+			return nil, fmt.Errorf("the SID of the account: %w", err)
+		}
+		d.account = accountOf(sid)
 	}
 	if d.caches == "" && d.sid == here.SID {
 		d.caches, _ = windows.KnownFolderPath(windows.FOLDERID_LocalAppData, 0) // without it no cache is seen
@@ -77,17 +85,12 @@ func (d *local) Look(ctx context.Context, want Want) (Facts, error) {
 		return Facts{}, err
 	}
 	f := Facts{
-		SeenOn: time.Now(), Host: d.here.Host, Account: d.here.Account, SID: d.sid,
+		SeenOn: time.Now(), Host: d.here.Host, Account: d.account, SID: d.sid,
 		Session:      ownSession(d.here),
 		Installation: installation(d.user, d.machine),
 		Profiles:     profiles(d.user),
 		Ended:        d.reap(),
 		Services:     services(want.Services, d.machine),
-	}
-	if d.sid != d.here.SID {
-		if sid, err := windows.StringToSid(d.sid); err == nil {
-			f.Account = accountOf(sid)
-		}
 	}
 	running, err := processes(d.sid, d.here.SessionID)
 	if err != nil {
@@ -155,5 +158,5 @@ func (d *local) reap() []Ended {
 	if more := len(d.ended) - mostEnded; more > 0 {
 		d.ended = d.ended[more:]
 	}
-	return append([]Ended(nil), d.ended...)
+	return append([]Ended{}, d.ended...)
 }

@@ -57,7 +57,9 @@ func TestHere(t *testing.T) {
 	if outlooktest.OnWine() && (!here.Interactive || here.SessionID == 0 || here.Elevated) {
 		t.Errorf("Here = %+v, want an interactive session and no elevation", here)
 	}
-	t.Logf("%+v", here)
+	if s := ownSession(Where{SID: here.SID}); s.State != SessionOther {
+		t.Errorf("the session of a service = %+v", s)
+	}
 }
 
 func TestSessions(t *testing.T) {
@@ -71,7 +73,7 @@ func TestSessions(t *testing.T) {
 	}
 	t.Logf("%+v", sessions)
 	if outlooktest.OnWine() {
-		if len(sessions) != 1 || sessions[0].ID != here.SessionID || sessions[0].State != SessionActive || sessions[0].LogonID == "" {
+		if len(sessions) != 1 || sessions[0].ID != here.SessionID || sessions[0].State != SessionActive {
 			t.Errorf("Sessions = %+v, want our own", sessions)
 		}
 	}
@@ -108,10 +110,10 @@ func TestSessionBelongs(t *testing.T) {
 	if sessionBelongs(here.SessionID, system, accountOf(system)) {
 		t.Error("the session belongs to LocalSystem")
 	}
-	if got, want := logonIn(here.SessionID, own), ownSession(here).LogonID; got != want || got == "" {
+	if got, want := logonIn(here.SessionID, own), ownSession(here).LogonID; got != want {
 		t.Errorf("logonIn = %q, want %q", got, want)
 	}
-	if got := describe(here.SessionID, own); got.ID != here.SessionID || got.LogonID == "" {
+	if got := describe(here.SessionID, own); got.ID != here.SessionID {
 		t.Errorf("describe = %+v", got)
 	}
 }
@@ -217,6 +219,19 @@ func TestProfiles(t *testing.T) {
 	if p := look(t, d).Profiles; p.Asks {
 		t.Errorf("Profiles = %+v after the value was gone", p)
 	}
+}
+
+// The terminal service's list says whose processes they are, where it says so.
+func TestProcessOwners(t *testing.T) {
+	here, err := Here()
+	if err != nil {
+		t.Fatal(err)
+	}
+	owners := processOwners()
+	if own, told := owners[windows.GetCurrentProcessId()]; told && own != here.SID {
+		t.Errorf("our own process belongs to %s, want %s", own, here.SID)
+	}
+	t.Logf("%d owners", len(owners))
 }
 
 // An account's hive is the same through HKEY_USERS.

@@ -27,5 +27,5 @@ func lastInput(now time.Time) time.Time {
 		return time.Time{}
 	}
 	tick, _, _ := getTickCount.Call()
-	return now.Add(-time.Duration(uint32(tick)-info.tick) * time.Millisecond)
+	return now.Add(-time.Duration(uint32(tick)-info.tick) * time.Millisecond).Truncate(time.Second)
 }

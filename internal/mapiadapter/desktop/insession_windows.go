@@ -31,7 +31,8 @@ func StartInSession(ctx context.Context, sid string, program string, args []stri
 	if here.SID != localSystem {
 		return &Refusal{Reason: RefusedAccount, Detail: "Only a service that runs as LocalSystem can start the agent in another session: let the agent start at logon instead."}
 	}
-	if err := onlyOurselves(program); err != nil {
+	own, err := ourselves(program)
+	if err != nil {
 		return err
 	}
 	sessions, err := Sessions(ctx, sid)
@@ -42,23 +43,24 @@ func StartInSession(ctx context.Context, sid string, program string, args []stri
 	if !ok {
 		return errNoSession
 	}
-	return startIn(session, sid, program, args)
+	return startIn(session, sid, own, args)
 }
 
-// onlyOurselves refuses every program but the one that is running.
-func onlyOurselves(program string) error {
+// ourselves is the path of this program, if that is the program named. Every other
+// one is refused.
+func ourselves(program string) (string, error) {
 	own, err := os.Executable()
 	if err != nil {
-		return fmt.Errorf("find this program: %w", err)
+		return "", fmt.Errorf("find this program: %w", err)
 	}
 	if absolute(program) {
 		a, errA := os.Stat(own)
 		b, errB := os.Stat(program)
 		if errA == nil && errB == nil && os.SameFile(a, b) {
-			return nil
+			return own, nil
 		}
 	}
-	return &Refusal{Reason: RefusedProgram, Detail: "Only the broker's own program is started in a session: name it with its full path."}
+	return "", &Refusal{Reason: RefusedProgram, Detail: "Only the broker's own program is started in a session: name it with its full path."}
 }
 
 // bestSession is the session to start the agent in.

@@ -27,20 +27,20 @@ func TestStartInSessionIsForLocalSystem(t *testing.T) {
 	}
 }
 
-func TestOnlyOurselves(t *testing.T) {
+func TestOurselves(t *testing.T) {
 	own, err := os.Executable()
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := onlyOurselves(own); err != nil {
-		t.Errorf("our own program: %v", err)
+	if got, err := ourselves(own); err != nil || got != own {
+		t.Errorf("our own program: %q, %v", got, err)
 	}
 	system, err := windows.GetSystemDirectory()
 	if err != nil {
 		t.Fatal(err)
 	}
 	for _, program := range []string{filepath.Join(system, "cmd.exe"), filepath.Base(own), "", `C:\none.exe`} {
-		if err := onlyOurselves(program); refusal(err) != RefusedProgram {
+		if _, err := ourselves(program); refusal(err) != RefusedProgram {
 			t.Errorf("%q: %v", program, err)
 		}
 	}

@@ -54,6 +54,9 @@ func installation(user hive, m machine) Installation {
 // profiles are the Outlook profiles of the account: names only.
 func profiles(user hive) Profiles {
 	names, _ := user.keys(outlookKey + `\Profiles`) // what cannot be read is not there
+	if names == nil {
+		names = []string{}
+	}
 	asks := user.number(`Software\Microsoft\Exchange\Client\Options`, "PickLogonProfile").value == 1 ||
 		user.number(outlookKey, "PickLogonProfile").value == 1
 	return Profiles{Names: names, Default: user.text(outlookKey, "DefaultProfile", 0), Asks: asks}

@@ -6,7 +6,8 @@ import (
 	"golang.org/x/sys/windows"
 )
 
-// jobLimits are the limits of the job that this process is in.
+// jobLimits are the limits of the job that this process is in; none where they are
+// not told, as Wine does.
 func jobLimits() (inJob bool, limits uint32) {
 	var in int32
 	if isProcessInJob.Find() != nil || queryJob.Find() != nil {
@@ -26,16 +27,20 @@ func jobLimits() (inJob bool, limits uint32) {
 	return true, info.BasicLimitInformation.LimitFlags
 }
 
-// leaveJob says how a new process leaves our job, so that our end is not its
-// end. Where the job ends with us and lets nothing go, nothing is started.
-func leaveJob(inJob bool, limits uint32) (flag uint32, refused error) {
-	switch {
-	case !inJob, limits&windows.JOB_OBJECT_LIMIT_SILENT_BREAKAWAY_OK != 0:
-		return 0, nil
-	case limits&windows.JOB_OBJECT_LIMIT_BREAKAWAY_OK != 0:
-		return windows.CREATE_BREAKAWAY_FROM_JOB, nil
-	case limits&windows.JOB_OBJECT_LIMIT_KILL_ON_JOB_CLOSE != 0:
-		return 0, &Refusal{Reason: RefusedJob, Detail: "Outlook would be ended together with the agent, unsaved work and all: start the agent at logon, not from a program that ends it."}
+// leaveJob is the flag that takes a new process out of our job, so that our end
+// is not its end.
+func leaveJob(inJob bool, limits uint32) uint32 {
+	if !inJob || limits&windows.JOB_OBJECT_LIMIT_SILENT_BREAKAWAY_OK != 0 {
+		return 0
 	}
-	return 0, nil
+	return windows.CREATE_BREAKAWAY_FROM_JOB
+}
+
+// stayInJob decides about a job that lets nothing out: what is started in one
+// that ends with us would be ended, so nothing is.
+func stayInJob(limits uint32) error {
+	if limits&windows.JOB_OBJECT_LIMIT_KILL_ON_JOB_CLOSE == 0 {
+		return nil
+	}
+	return &Refusal{Reason: RefusedJob, Detail: "Outlook would be ended together with the agent, unsaved work and all: start the agent at logon, not from a program that ends it."}
 }

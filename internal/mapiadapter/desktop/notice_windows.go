@@ -27,8 +27,9 @@ const longestNotice = 15 * time.Minute
 // errNoticeShown is that a notice is still on the screen.
 var errNoticeShown = errors.New("another notice of the broker is on the screen: answer that one first")
 
-// Notice shows a box in this session. Closing it without an answer says "not
-// now", where that can be said. A ctx that ends leaves the box to its own time.
+// Notice shows a box in this session, with OK, and with Cancel for "not now" where
+// it asks. There is one at a time, for a quarter of an hour at most. A ctx that
+// ends leaves the box to its own time.
 func (d *local) Notice(ctx context.Context, n Notice) (Answer, error) {
 	if err := ctx.Err(); err != nil {
 		return AnswerNone, err

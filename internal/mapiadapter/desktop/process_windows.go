@@ -15,7 +15,7 @@ const stillActive = 259 // STILL_ACTIVE
 // by its image's name alone: a second OUTLOOK.EXE in another folder, or one whose
 // path may not be read, is one that Outlook must not be started beside.
 func processes(sid string, ownSession uint32) ([]Process, error) {
-	var found []Process
+	found := []Process{}
 	var owners map[uint32]string
 	err := eachProcess(func(entry *windows.ProcessEntry32) bool {
 		product, is := productOf(windows.UTF16ToString(entry.ExeFile[:]))

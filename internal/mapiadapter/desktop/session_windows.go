@@ -82,19 +82,22 @@ func describe(id uint32, account *windows.SID) Session {
 }
 
 // ownSession is the session that this process runs in. Where Windows does not
-// tell its state it counts as active: a program of it is running.
+// tell its state it counts as active: a program of it is running. The session of
+// the services, which Windows calls disconnected, is nobody's.
 func ownSession(here Where) Session {
 	s := Session{ID: here.SessionID, State: SessionActive}
+	s.LogonID, _ = logonOf(windows.GetCurrentProcessToken()) // empty: not known
+	if !here.Interactive {
+		s.State = SessionOther
+		return s
+	}
 	if info, err := querySession(here.SessionID, wtsSessionInfoEx); err != nil || !sessionOf(&s, info) {
 		if state, err := querySession(here.SessionID, wtsConnectState); err == nil && len(state) >= 4 {
 			s.State = stateOf(binary.LittleEndian.Uint32(state))
 		}
 	}
-	s.LogonID, _ = logonOf(windows.GetCurrentProcessToken()) // empty: not known
-	if here.Interactive {
-		if on := lastInput(time.Now()); !on.IsZero() {
-			s.LastInputOn = on
-		}
+	if on := lastInput(time.Now()); !on.IsZero() {
+		s.LastInputOn = on
 	}
 	return s
 }

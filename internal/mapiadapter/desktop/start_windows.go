@@ -71,12 +71,13 @@ func (d *local) mayStart(profile string) (path string, err error) {
 // create makes the process: minimised, without the focus, with no handle of
 // ours, and so that it outlives us.
 func create(path, line string, environment []string) (*windows.ProcessInformation, error) {
-	leave, refused := leaveJob(jobLimits())
-	if refused != nil {
-		return nil, refused
-	}
+	inJob, limits := jobLimits()
+	leave := leaveJob(inJob, limits)
 	info, err := createIn(path, line, environment, leave)
-	if leave != 0 && errors.Is(err, windows.ERROR_ACCESS_DENIED) { // a job around the job does not let it go
+	if leave != 0 && errors.Is(err, windows.ERROR_ACCESS_DENIED) {
+		if err := stayInJob(limits); err != nil {
+			return nil, err
+		}
 		info, err = createIn(path, line, environment, 0)
 	}
 	if err != nil {

@@ -251,27 +251,3 @@ func TestStartedOutlookShows(t *testing.T) {
 		t.Errorf("SendAndReceive with another profile: %v", err)
 	}
 }
-
-func TestLeaveJob(t *testing.T) {
-	const kill, may, silent = windows.JOB_OBJECT_LIMIT_KILL_ON_JOB_CLOSE, windows.JOB_OBJECT_LIMIT_BREAKAWAY_OK, windows.JOB_OBJECT_LIMIT_SILENT_BREAKAWAY_OK
-	for _, test := range []struct {
-		name   string
-		in     bool
-		limits uint32
-		flag   uint32
-		reason string
-	}{
-		{"no job", false, 0, 0, ""},
-		{"harmless", true, 0, 0, ""},
-		{"leaves by itself", true, kill | silent, 0, ""},
-		{"may leave", true, kill | may, windows.CREATE_BREAKAWAY_FROM_JOB, ""},
-		{"ends with us", true, kill, 0, RefusedJob},
-	} {
-		flag, err := leaveJob(test.in, test.limits)
-		if flag != test.flag || refusal(err) != test.reason {
-			t.Errorf("%s: leaveJob = %#x, %v", test.name, flag, err)
-		}
-	}
-	in, limits := jobLimits()
-	t.Logf("this process: in a job %v, limits %#x", in, limits)
-}

@@ -18,7 +18,8 @@ type tokenStatistics struct {
 // TOKEN_ELEVATION_TYPE.
 const elevationFull = 2
 
-// logonOf is the LUID of the logon that a token belongs to, in hex.
+// logonOf is the LUID of the logon that a token belongs to, in hex; empty where
+// Windows gives none, as Wine does.
 func logonOf(token windows.Token) (string, error) {
 	var s tokenStatistics
 	var size uint32
@@ -27,6 +28,9 @@ func logonOf(token windows.Token) (string, error) {
 		return "", err
 	}
 	id := s.authenticationID
+	if id == (windows.LUID{}) {
+		return "", nil
+	}
 	return fmt.Sprintf("%x", uint64(uint32(id.HighPart))<<32|uint64(id.LowPart)), nil
 }
 
