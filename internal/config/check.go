@@ -36,6 +36,7 @@ func check(r *reader, c *Config) {
 	k.resources()
 	k.consumers()
 	k.targets()
+	k.notify()
 }
 
 // wrong notes a problem at the place where the key was set.
@@ -152,12 +153,8 @@ func (k checker) caFile() {
 	if path == "" {
 		return
 	}
-	if src := k.sources["ca_file"]; src.Kind == FromFile && !filepath.IsAbs(path) {
-		path = filepath.Join(filepath.Dir(src.Name), path)
-	}
-	path, err := filepath.Abs(path)
-	if err != nil {
-		k.wrong("ca_file", "is a relative path and the working directory cannot be found out; give an absolute path")
+	path, ok := k.absolute("ca_file", path)
+	if !ok {
 		return
 	}
 	k.c.CAFile = path
@@ -180,6 +177,19 @@ func (k checker) caFile() {
 	if found == 0 {
 		k.wrong("ca_file", `%s holds no certificate; it must be in PEM form, with lines "-----BEGIN CERTIFICATE-----"`, path)
 	}
+}
+
+// absolute is the path of a file that a setting names; a relative one counts from
+// the directory of the file that says so.
+func (k checker) absolute(at key, path string) (string, bool) {
+	if src := k.sources[at]; src.Kind == FromFile && !filepath.IsAbs(path) {
+		path = filepath.Join(filepath.Dir(src.Name), path)
+	}
+	path, err := filepath.Abs(path)
+	if err != nil {
+		k.wrong(at, "is a relative path and the working directory cannot be found out; give an absolute path")
+	}
+	return path, err == nil
 }
 
 // proxy never shows the value: it may hold a password.

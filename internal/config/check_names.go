@@ -141,26 +141,3 @@ func (k checker) refs(at key, names []string, what string, known []string) {
 		}
 	}
 }
-
-// targets fills the defaults and checks what ends up on Outlook's command line.
-func (k checker) targets() {
-	for _, name := range sortedKeys(k.c.MAPI) {
-		t, at := k.c.MAPI[name], key("mapi").in(name)
-		if t.Mode == "" {
-			t.Mode = ModeCached
-		}
-		if t.Policy == "" {
-			t.Policy = PolicyNudge
-		}
-		k.c.MAPI[name] = t
-		switch where := at.in("profile"); {
-		case k.bad[where]:
-		case t.Profile == "":
-			k.wrong(at, "has no profile; add the name of the Outlook profile, as Control Panel, Mail, Show Profiles shows it")
-		case utf8.RuneCountInString(t.Profile) > 64:
-			k.wrong(where, "is longer than 64 characters, which no Outlook profile is")
-		case strings.ContainsAny(t.Profile, `"/\`):
-			k.wrong(where, `holds a character that cannot be handed to Outlook safely (one of " / \); rename the profile`)
-		}
-	}
-}

@@ -57,6 +57,7 @@ type Config struct {
 	// MAPI are the Outlook targets.
 	MAPI map[string]Target `yaml:"mapi" example:"{archive: {profile: Outlook}}"`
 
+	Notify    Notify    `yaml:"notify" example:"{webhook: \"https://hooks.example.com/broker\"}"`
 	Dialects  Dialects  `yaml:"dialects" example:"{azd: false}"`
 	Telemetry Telemetry `yaml:"telemetry" example:"{log_level: info}"`
 }
@@ -102,6 +103,27 @@ type Target struct {
 	Policy  Policy `yaml:"policy" enum:"supervise nudge notify_only"` // default nudge
 	Account string `yaml:"account" example:"CONTOSO\\svc-archive"`    // the Windows account the consumer runs as (not one of Config.Accounts); empty = ours
 	Service string `yaml:"service" example:"ArchiveService"`          // the consumer's Windows service; empty = not known
+	// Probe lets a program of ours open the profile's default mailbox by MAPI, as
+	// the proof that its sign-in works; default false.
+	Probe bool `yaml:"probe" example:"true"`
+	// Notice asks before Outlook opens in a session that somebody uses; default
+	// true.
+	Notice bool `yaml:"notice" example:"false"`
+}
+
+// Notify says who is told when something needs a person, besides the log.
+type Notify struct {
+	// Webhook is an https URL, or http on this machine, and may hold a token; empty
+	// = none.
+	Webhook token.Secret `yaml:"webhook" example:"https://hooks.example.com/broker"`
+	// WebhookSecretFile is an absolute path to an owner-only file whose text signs
+	// what the webhook gets, or empty. In a file, a relative path counts from that
+	// file's directory.
+	WebhookSecretFile string `yaml:"webhook_secret_file" example:"/etc/m365-token-broker/webhook.secret"`
+	// Command is the absolute path of a program, and its arguments; empty = none.
+	Command []string `yaml:"command" example:"[/opt/hooks/tell, --team, mail]"`
+	// EventLog is the Windows event log.
+	EventLog bool `yaml:"event_log" example:"false"`
 }
 
 // Dialects switches the foreign token protocols on and off.
@@ -163,6 +185,7 @@ func defaults() map[string]any {
 		"dialects": map[string]any{
 			"managed_identity": true, "azd": true, "sidecar": true, "sidecar_unauthenticated": false,
 		},
+		"notify":    map[string]any{"event_log": true},
 		"telemetry": map[string]any{"log_level": "info", "log_format": "auto"},
 	}
 }

@@ -113,7 +113,7 @@ func TestContractExample(t *testing.T) {
 	if diff := cmp.Diff(want, l.Config.Consumers["crm"]); diff != "" {
 		t.Error(diff)
 	}
-	if diff := cmp.Diff(Target{Profile: "Outlook", Mode: ModeCached, Policy: PolicyNudge}, l.Config.MAPI["archive"]); diff != "" {
+	if diff := cmp.Diff(Target{Profile: "Outlook", Mode: ModeCached, Policy: PolicyNudge, Notice: true}, l.Config.MAPI["archive"]); diff != "" {
 		t.Error(diff)
 	}
 	if got := sortedKeys(l.Config.Resources); !cmp.Equal(got, []string{"ews", "graph", "imap", "pop", "smtp"}) {
@@ -133,6 +133,7 @@ func TestRefusals(t *testing.T) {
 	const proxy = "; write http://host:port, https://host:port or socks5://host:port, where needed with user:password@ before the host"
 	const rate = ` is not a rate; write a number per second, minute or hour, such as 50/s, 10/m or 1000/h, and where wanted a burst: "50/s burst 100"`
 	const key = `c: {key_sha256: []`
+	const hook = "; write https://host/path (http is allowed to 127.0.0.1, [::1] and localhost only)"
 	tests := []struct{ name, yaml, want string }{
 		{"listen all", "listen: 0.0.0.0:8477", `broker.yaml:1: listen: 0.0.0.0 would listen on every network interface` + listen},
 		{"listen all IPv6", `listen: "[::]:8477"`, `broker.yaml:1: listen: :: would listen on every network interface` + listen},
@@ -211,14 +212,30 @@ func TestRefusals(t *testing.T) {
 		{"mapi profile long", "mapi: {a: {profile: " + strings.Repeat("é", 65) + "}}", `broker.yaml:1: mapi.a.profile: is longer than 64 characters, which no Outlook profile is`},
 		{"mapi mode", "mapi: {a: {profile: x, mode: cache}}", `broker.yaml:1: mapi.a.mode: "cache" is not one of cached or online; did you mean "cached"?`},
 		{"mapi policy", "mapi: {a: {profile: x, policy: notify-only}}", `broker.yaml:1: mapi.a.policy: "notify-only" is not one of supervise, nudge or notify_only; did you mean "notify_only"?`},
+		{"mapi service", `mapi: {a: {profile: x, service: 'C:\a.exe'}}`, `broker.yaml:1: mapi.a.service: is not the name of a Windows service, which has at most 256 characters and none of / and \; services.msc shows it as "Service name"`},
+		{"mapi twice", "mapi:\n  a: {profile: Outlook, account: 'CONTOSO\\svc'}\n  b: {profile: OUTLOOK, account: 'contoso\\SVC'}", `broker.yaml:3: mapi.b: has the profile and the account of a; one profile is one target, so keep one of the two`},
+		{"mapi twice ours", "mapi:\n  a: {profile: Outlook}\n  b: {profile: Outlook}", `broker.yaml:3: mapi.b: has the profile and the account of a; one profile is one target, so keep one of the two`},
+		{"mapi probe", "mapi: {a: {profile: x, probe: yes}}", `broker.yaml:1: mapi.a.probe: is text, but must be true or false; for example probe: true`},
+		{"notify webhook", "notify: {webhook: hooks.example.com/hunter2}", `broker.yaml:1: notify.webhook: is not a URL` + hook},
+		{"notify webhook http", "notify: {webhook: \"http://hooks.example.com/hunter2\"}", `broker.yaml:1: notify.webhook: would send events in clear` + hook},
+		{"notify webhook scheme", "notify: {webhook: \"ftp://127.0.0.1/hunter2\"}", `broker.yaml:1: notify.webhook: would send events in clear` + hook},
+		{"notify webhook port", "notify: {webhook: \"https://hooks.example.com:99999/hunter2\"}", `broker.yaml:1: notify.webhook: has no valid port` + hook},
+		{"notify webhook host", "notify: {webhook: \"https:///hunter2\"}", `broker.yaml:1: notify.webhook: is not a URL` + hook},
+		{"notify secret none", "notify: {webhook: \"https://h\", webhook_secret_file: none}", `broker.yaml:1: notify.webhook_secret_file: none cannot be read: it does not exist`},
+		{"notify secret short", "notify: {webhook: \"https://h\", webhook_secret_file: short}", "broker.yaml:1: notify.webhook_secret_file: short holds less than 16 characters, which could be guessed; fill it with `openssl rand -hex 32`"},
+		{"notify secret long", "notify: {webhook: \"https://h\", webhook_secret_file: long}", `broker.yaml:1: notify.webhook_secret_file: long is larger than 4 KiB; name the file that holds the secret and nothing else`},
+		{"notify secret directory", "notify: {webhook: \"https://h\", webhook_secret_file: .}", `broker.yaml:1: notify.webhook_secret_file: DIR cannot be read: it is a directory`},
+		{"notify command", "notify: {command: [tell, --team]}", `broker.yaml:1: notify.command[0]: "tell" is not the absolute path of a program; write it in full, such as /opt/hooks/tell or C:\Hooks\tell.exe; there is no shell, so give each argument an item of its own`},
+		{"notify command text", "notify: {command: /opt/hooks/tell}", `broker.yaml:1: notify.command: is text, but must be a list of texts; for example command: [/opt/hooks/tell, --team, mail]`},
+		{"notify unknown", "notify: {slack: x}", `broker.yaml:1: notify.slack: unknown key; known keys here: webhook, webhook_secret_file, command or event_log`},
 		{"telemetry text", "telemetry: debug", `broker.yaml:1: telemetry: is text, but must be a section of keys; for example telemetry: {log_level: info}`},
 		{"log level", "telemetry: {log_level: warning}", `broker.yaml:1: telemetry.log_level: "warning" is not one of debug, info, warn or error; did you mean "warn"?`},
 		{"unknown key", "store: file\n\ntennant: x", `broker.yaml:3: tennant: unknown key; did you mean "tenant"?`},
 		{"unknown nested key", "consumers:\n  crm:\n    key_sha256: []\n    acounts: [ops]", `broker.yaml:4: consumers.crm.acounts: unknown key; did you mean "accounts"?`},
 		{"key of a section", "log_level: debug", `broker.yaml:1: log_level: unknown key; it belongs under "telemetry"`},
 		{"key of the top", "telemetry:\n  proxy_url: http://p", `broker.yaml:2: telemetry.proxy_url: unknown key; it belongs at the top of the file, without indentation`},
-		{"key of nobody", "mapi: {a: {profile: x, password: hunter2}}", `broker.yaml:1: mapi.a.password: unknown key; known keys here: profile, mode, policy, account or service`},
-		{"odd key", `"a b\n": 1`, `broker.yaml:1: "a b\n": unknown key; known keys here: listen, cloud, tenant, client_id, authority, ca_file, proxy_url, store, accounts, resources, consumers, mapi, dialects or telemetry`},
+		{"key of nobody", "mapi: {a: {profile: x, password: hunter2}}", `broker.yaml:1: mapi.a.password: unknown key; known keys here: profile, mode, policy, account, service, probe or notice`},
+		{"odd key", `"a b\n": 1`, `broker.yaml:1: "a b\n": unknown key; known keys here: listen, cloud, tenant, client_id, authority, ca_file, proxy_url, store, accounts, resources, consumers, mapi, notify, dialects or telemetry`},
 		{"duplicate key", "tenant: contoso.com\nstore: file\ntenant: contoso.com", `broker.yaml:3: tenant: is already set in line 1; keep one of the two`},
 		{"duplicate name", "accounts:\n  ops: {}\n  ops: {}", `broker.yaml:3: accounts.ops: is already set in line 2; keep one of the two`},
 		{"list for text", "store: [file]", `broker.yaml:1: store: is a list, but must be text; for example store: auto`},
@@ -235,14 +252,14 @@ func TestRefusals(t *testing.T) {
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			h := newHome(t, map[string]string{"broker.yaml": tt.yaml})
+			h := newHome(t, map[string]string{"broker.yaml": tt.yaml, "short": "hunter2\n", "long": strings.Repeat("x", secretMax+1)})
 			o := h.options()
 			o.GOOS = "linux" // for the stores
 			l, err := Load(o)
 			if err == nil {
 				t.Fatalf("accepted: %+v", l.Config)
 			}
-			if got := h.plain(err.Error()); got != tt.want {
+			if got := strings.ReplaceAll(h.plain(err.Error()), h.dir, "DIR"); got != tt.want {
 				t.Errorf("\n got %s\nwant %s", got, tt.want)
 			}
 			if strings.Contains(err.Error(), "hunter2") {

@@ -220,10 +220,12 @@ func (r *reader) dropIns(o Options, dir string) []string {
 	return sortedKeys(found)
 }
 
+var errIsDir = errors.New("it is a directory")
+
 // readFile is os.ReadFile that says what a directory is on every system.
 func readFile(path string) ([]byte, error) {
 	if fi, err := os.Stat(path); err == nil && fi.IsDir() {
-		return nil, errors.New("it is a directory")
+		return nil, errIsDir
 	}
 	return os.ReadFile(path)
 }

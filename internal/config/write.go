@@ -102,6 +102,15 @@ const initTail = `# The proxy to the internet, http://user:password@host:port. B
 # Programs that may ask for tokens live in conf.d/, one file each, written by
 # "broker consumers add NAME --account A --resource R".
 
+# Outlook profiles that Extended MAPI programs work through, each with the Windows
+# account that its program runs as.
+#mapi: {}
+#  archive: {profile: Outlook, account: 'CONTOSO\svc-archive', mode: cached, policy: nudge, notice: true, probe: false}
+
+# Who is told when such a profile needs a person, besides the log: a webhook
+# (https), a command, the Windows event log.
+#notify: {webhook: "", webhook_secret_file: "", command: [], event_log: true}
+
 # Protocols of other token services that the broker speaks as well.
 #dialects: {managed_identity: true, azd: true, sidecar: true, sidecar_unauthenticated: false}
 

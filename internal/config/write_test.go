@@ -50,18 +50,20 @@ func TestInit(t *testing.T) {
 func TestInitComments(t *testing.T) {
 	text := string(InitValues{Tenant: "contoso.com", ClientID: appID}.yaml())
 	bare := regexp.MustCompile(`(?m)^#([a-z])`).ReplaceAllString(text, "$1")
-	bare = regexp.MustCompile(`(?m)^(accounts|resources): \{\}$`).ReplaceAllString(bare, "$1:")
+	bare = regexp.MustCompile(`(?m)^(accounts|resources|mapi): \{\}$`).ReplaceAllString(bare, "$1:")
 	bare = regexp.MustCompile(`(?m)^#  ([a-z])`).ReplaceAllString(bare, "  $1")
 	h := newHome(t, map[string]string{"broker.yaml": bare})
 	l := h.load()
-	for _, f := range []string{"crm"} {
-		if _, ok := l.Config.Resources[f]; !ok {
-			t.Errorf("the example of resource %s is not read:\n%s", f, bare)
-		}
+	if _, ok := l.Config.Resources["crm"]; !ok {
+		t.Errorf("the example of a resource is not read:\n%s", bare)
+	}
+	want := Target{Profile: "Outlook", Account: `CONTOSO\svc-archive`, Mode: ModeCached, Policy: PolicyNudge, Notice: true}
+	if got := l.Config.MAPI["archive"]; got != want {
+		t.Errorf("the example of a target is read as %+v:\n%s", got, bare)
 	}
 	plain := newHome(t, map[string]string{"broker.yaml": text}).load()
 	for _, c := range Diff(plain, l) {
-		if !strings.HasPrefix(c.Key, "accounts.") && !strings.HasPrefix(c.Key, "resources.crm.") {
+		if !strings.HasPrefix(c.Key, "accounts.") && !strings.HasPrefix(c.Key, "resources.crm.") && !strings.HasPrefix(c.Key, "mapi.archive.") {
 			t.Errorf("the commented default differs from the real one: %s", c)
 		}
 	}
