@@ -95,6 +95,10 @@ func TestScripted(t *testing.T) {
 		}},
 		"it crashes at once": {Script{Start: StartScript{Does: Crashes}}, []moment{
 			{0, start, "ended c0000005 0s"}, {minute, start, "ended c0000005 0s, ended c0000005 1m0s"},
+			{2 * minute, func(t *testing.T, s *Scripted) {
+				s.OnStart(StartScript{Does: Hangs})
+				start(t, s)
+			}, "classic/1, busy, ended c0000005 0s, ended c0000005 1m0s"},
 		}},
 		"it crashes later": {Script{Start: StartScript{Does: Crashes, After: 20 * second, ExitCode: 3}}, []moment{
 			{0, start, "classic/1, absent"}, {19 * second, nil, "classic/1, Outlook, 100"}, {minute, nil, "ended 3 20s"},
