@@ -94,7 +94,8 @@ func TestScripted(t *testing.T) {
 			{0, start, "classic/1, absent"}, {2 * second, nil, "classic/1, busy"}, {60 * minute, nil, "classic/1, busy"},
 		}},
 		"it crashes at once": {Script{Start: StartScript{Does: Crashes}}, []moment{
-			{0, start, "ended c0000005 0s"}, {minute, start, "ended c0000005 0s, ended c0000005 1m0s"},
+			{0, start, "ended c0000005 0s"},
+			{minute, start, "ended c0000005 0s, ended c0000005 1m0s"},
 			{2 * minute, func(t *testing.T, s *Scripted) {
 				s.OnStart(StartScript{Does: Hangs})
 				start(t, s)
