@@ -3,11 +3,13 @@ package notify
 import (
 	"context"
 	"fmt"
-	"maps"
 	"net/http"
+	"os"
 	"path/filepath"
+	"regexp"
 	"runtime"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -408,15 +410,30 @@ func TestRefused(t *testing.T) {
 	}
 }
 
-// TestIDs: each ID means one thing, within what the event log knows.
-func TestIDs(t *testing.T) {
-	ids := map[int]bool{}
-	for _, id := range []int{
-		IDTest, IDFresh, IDDue, IDTriggered, IDProof, IDBackoff, IDSuspended, IDNoSession, IDAgentMissing, IDUserNeeded, IDUnsupported, IDSession0,
-	} {
-		ids[id] = true
+// TestDocument: docs/notifications.md has every ID, each once and within what the
+// event log knows, and shows what is sent.
+func TestDocument(t *testing.T) {
+	text, err := os.ReadFile(filepath.Join("..", "..", "docs", "notifications.md"))
+	if err != nil {
+		t.Fatal(err)
 	}
-	if all := slices.Sorted(maps.Keys(ids)); len(all) != 12 || all[0] < 1 || all[11] > 1000 {
-		t.Errorf("%v", all)
+	var documented []int
+	for _, row := range regexp.MustCompile(`(?m)^\| (\d+) \| (?:info|warning|error) \|`).FindAllStringSubmatch(string(text), -1) {
+		id, _ := strconv.Atoi(row[1])
+		documented = append(documented, id)
+	}
+	want := []int{
+		IDTest, IDFresh, IDDue, IDTriggered, IDProof, IDBackoff, IDSuspended, IDNoSession, IDAgentMissing, IDUserNeeded, IDUnsupported, IDSession0,
+	}
+	if diff := cmp.Diff(want, documented); diff != "" {
+		t.Error(diff)
+	}
+	if slices.Min(want) < 1 || slices.Max(want) > 1000 || len(slices.Compact(slices.Sorted(slices.Values(want)))) != len(want) {
+		t.Errorf("%v", want)
+	}
+	_, sample, _ := strings.Cut(string(text), "```json\n")
+	sample, _, _ = strings.Cut(sample, "```")
+	if want := strings.Replace(wantBody, `"key":"k1"`, `"key":"mapi/archive/needs_user/7/1"`, 1); sample != want {
+		t.Errorf("the document shows\n%s\nand sent is\n%s", sample, want)
 	}
 }
