@@ -25,6 +25,7 @@ type SignIns interface {
 type Settings struct {
 	Resources map[string]token.Scopes // by name
 	SignIn    string                  // the resource that a sign-in asks for, where nobody names one
+	MAPI      []string                // names of Outlook targets, for which there are no tokens
 }
 
 // Config is what a Broker needs.

@@ -167,6 +167,29 @@ func TestUnknownResourceNamesOnlyWhatTheConsumerMayHave(t *testing.T) {
 	}
 }
 
+// For an Outlook target no token exists. Who may not use it learns nothing of it.
+func TestNoTokenForAnOutlookTarget(t *testing.T) {
+	w := newWorld(t, nil)
+	w.signIn(t, "", "ops@x")
+	w.Configure(broker.Settings{
+		SignIn: "graph", MAPI: []string{"archive", "graph"},
+		Resources: map[string]token.Scopes{"graph": {"https://graph.microsoft.com/.default"}},
+	})
+	crm := consumer.NewIdentity(consumer.Spec{Name: "crm", Accounts: []string{"ops@x"}, Resources: []string{"graph"}, MAPI: []string{"archive", "graph"}})
+	for _, id := range []*consumer.Identity{crm, consumer.AdminIdentity()} {
+		_, err := ask(w, id, "", "archive")
+		if err == nil || err.Kind != token.KindUnsupported || err.Detail != "No token exists for Extended MAPI; ask POST /v1/mapi/archive/ensure before MAPILogonEx, or use Microsoft Graph." {
+			t.Errorf("%s: %v", id.Name, err)
+		}
+	}
+	if _, err := ask(w, who([]string{"ops@x"}, []string{"graph"}), "", "archive"); err == nil || err.Kind != token.KindUnknownResource || strings.Contains(err.Detail, "mapi") {
+		t.Errorf("another consumer: %v", err)
+	}
+	if _, err := ask(w, crm, "", "graph"); err != nil { // a resource goes first
+		t.Errorf("the resource of the same name: %v", err)
+	}
+}
+
 func TestEachRedemptionUsesTheRotatedToken(t *testing.T) {
 	w := newWorld(t, nil)
 	w.signIn(t, "", "a@x")

@@ -18,9 +18,9 @@ const minRetry = 5 * time.Second
 // resolve turns the names that a consumer sent into a key that its policy
 // allows.
 func (b *Broker) resolve(id *consumer.Identity, raw token.Key) (token.Key, error) {
-	resources := b.settings.Load().Resources
-	if _, ok := resources[raw.Resource]; !ok {
-		return token.Key{}, unknownResource(id, raw.Resource, slices.Sorted(maps.Keys(resources)))
+	s := b.settings.Load()
+	if _, ok := s.Resources[raw.Resource]; !ok {
+		return token.Key{}, s.noResource(id, raw.Resource)
 	}
 	name, err := b.account(id, raw.Account)
 	if err != nil {
@@ -31,6 +31,16 @@ func (b *Broker) resolve(id *consumer.Identity, raw token.Key) (token.Key, error
 		return token.Key{}, err
 	}
 	return key, nil
+}
+
+// noResource is why there is no such resource. An Outlook target of the
+// consumer's is told apart, so that who looks for its token learns what to do.
+func (s *Settings) noResource(id *consumer.Identity, name string) *token.Error {
+	if slices.Contains(s.MAPI, name) && id.HasTarget(name) {
+		return token.NewError(token.KindUnsupported, "",
+			fmt.Sprintf("No token exists for Extended MAPI; ask POST /v1/mapi/%s/ensure before MAPILogonEx, or use Microsoft Graph.", name))
+	}
+	return unknownResource(id, name, slices.Sorted(maps.Keys(s.Resources)))
 }
 
 func unknownResource(id *consumer.Identity, name string, configured []string) *token.Error {

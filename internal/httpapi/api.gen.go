@@ -10,6 +10,9 @@ import (
 
 	"github.com/labstack/echo/v4"
 	"github.com/oapi-codegen/runtime"
+
+	"github.com/m365-token-broker/broker/internal/mapiadapter"
+	"github.com/m365-token-broker/broker/internal/mapiadapter/desktop"
 )
 
 // Defines values for AccountState.
@@ -30,30 +33,101 @@ const (
 	LiveStatusOk LiveStatus = "ok"
 )
 
+// Defines values for MapiFreshness.
+const (
+	MapiFreshnessDue     MapiFreshness = "due"
+	MapiFreshnessExpired MapiFreshness = "expired"
+	MapiFreshnessFresh   MapiFreshness = "fresh"
+	MapiFreshnessUnknown MapiFreshness = "unknown"
+)
+
+// Defines values for MapiOutlookBitness.
+const (
+	MapiOutlookBitnessArm64 MapiOutlookBitness = "arm64"
+	MapiOutlookBitnessX64   MapiOutlookBitness = "x64"
+	MapiOutlookBitnessX86   MapiOutlookBitness = "x86"
+)
+
+// Defines values for MapiOutlookRunning.
+const (
+	MapiOutlookRunningAbsent       MapiOutlookRunning = "absent"
+	MapiOutlookRunningDeaf         MapiOutlookRunning = "deaf"
+	MapiOutlookRunningHere         MapiOutlookRunning = "here"
+	MapiOutlookRunningOtherProfile MapiOutlookRunning = "other_profile"
+	MapiOutlookRunningOtherSession MapiOutlookRunning = "other_session"
+)
+
+// Defines values for MapiPhase.
+const (
+	MapiPhaseBackoff        MapiPhase = "backoff"
+	MapiPhaseIdle           MapiPhase = "idle"
+	MapiPhaseNeedsUser      MapiPhase = "needs_user"
+	MapiPhaseObserve        MapiPhase = "observe"
+	MapiPhasePrecheck       MapiPhase = "precheck"
+	MapiPhaseSession0Broken MapiPhase = "session0_broken"
+	MapiPhaseSuspended      MapiPhase = "suspended"
+	MapiPhaseTrigger        MapiPhase = "trigger"
+	MapiPhaseUnsupported    MapiPhase = "unsupported"
+	MapiPhaseWaitAgent      MapiPhase = "wait_agent"
+	MapiPhaseWaitSession    MapiPhase = "wait_session"
+)
+
+// Defines values for MapiSessionState.
+const (
+	MapiSessionStateActive       MapiSessionState = "active"
+	MapiSessionStateDisconnected MapiSessionState = "disconnected"
+	MapiSessionStateOther        MapiSessionState = "other"
+)
+
+// Defines values for MapiTargetMode.
+const (
+	MapiTargetModeCached MapiTargetMode = "cached"
+	MapiTargetModeOnline MapiTargetMode = "online"
+)
+
+// Defines values for MapiTargetPolicy.
+const (
+	MapiTargetPolicyNotifyOnly MapiTargetPolicy = "notify_only"
+	MapiTargetPolicyNudge      MapiTargetPolicy = "nudge"
+	MapiTargetPolicySupervise  MapiTargetPolicy = "supervise"
+)
+
+// Defines values for MapiTargetProofKind.
+const (
+	MapiTargetProofKindConsumer MapiTargetProofKind = "consumer"
+	MapiTargetProofKindEvidence MapiTargetProofKind = "evidence"
+	MapiTargetProofKindProbe    MapiTargetProofKind = "probe"
+)
+
 // Defines values for ProblemCode.
 const (
-	ProblemCodeConfiguration       ProblemCode = "configuration"
-	ProblemCodeConflict            ProblemCode = "conflict"
-	ProblemCodeDenied              ProblemCode = "denied"
-	ProblemCodeInternal            ProblemCode = "internal"
-	ProblemCodeInvalidRequest      ProblemCode = "invalid-request"
-	ProblemCodeNotFound            ProblemCode = "not-found"
-	ProblemCodePolicyBlocked       ProblemCode = "policy-blocked"
-	ProblemCodeRateLimited         ProblemCode = "rate-limited"
-	ProblemCodeSignInCancelled     ProblemCode = "sign-in-cancelled"
-	ProblemCodeSignInDeclined      ProblemCode = "sign-in-declined"
-	ProblemCodeSignInExpired       ProblemCode = "sign-in-expired"
-	ProblemCodeSignInPending       ProblemCode = "sign-in-pending"
-	ProblemCodeSignInRequired      ProblemCode = "sign-in-required"
-	ProblemCodeStoreUnavailable    ProblemCode = "store-unavailable"
-	ProblemCodeThrottled           ProblemCode = "throttled"
-	ProblemCodeUnauthenticated     ProblemCode = "unauthenticated"
-	ProblemCodeUnknownAccount      ProblemCode = "unknown-account"
-	ProblemCodeUnknownResource     ProblemCode = "unknown-resource"
-	ProblemCodeUnsupported         ProblemCode = "unsupported"
-	ProblemCodeUpstreamInvalid     ProblemCode = "upstream-invalid"
-	ProblemCodeUpstreamTimeout     ProblemCode = "upstream-timeout"
-	ProblemCodeUpstreamUnavailable ProblemCode = "upstream-unavailable"
+	ProblemCodeConfiguration          ProblemCode = "configuration"
+	ProblemCodeConflict               ProblemCode = "conflict"
+	ProblemCodeDenied                 ProblemCode = "denied"
+	ProblemCodeInternal               ProblemCode = "internal"
+	ProblemCodeInvalidRequest         ProblemCode = "invalid-request"
+	ProblemCodeMapiBackoff            ProblemCode = "mapi-backoff"
+	ProblemCodeMapiNoSession          ProblemCode = "mapi-no-session"
+	ProblemCodeMapiSuspended          ProblemCode = "mapi-suspended"
+	ProblemCodeMapiUnsupported        ProblemCode = "mapi-unsupported"
+	ProblemCodeMapiUserActionRequired ProblemCode = "mapi-user-action-required"
+	ProblemCodeNotFound               ProblemCode = "not-found"
+	ProblemCodePolicyBlocked          ProblemCode = "policy-blocked"
+	ProblemCodeRateLimited            ProblemCode = "rate-limited"
+	ProblemCodeSignInCancelled        ProblemCode = "sign-in-cancelled"
+	ProblemCodeSignInDeclined         ProblemCode = "sign-in-declined"
+	ProblemCodeSignInExpired          ProblemCode = "sign-in-expired"
+	ProblemCodeSignInPending          ProblemCode = "sign-in-pending"
+	ProblemCodeSignInRequired         ProblemCode = "sign-in-required"
+	ProblemCodeStoreUnavailable       ProblemCode = "store-unavailable"
+	ProblemCodeThrottled              ProblemCode = "throttled"
+	ProblemCodeUnauthenticated        ProblemCode = "unauthenticated"
+	ProblemCodeUnknownAccount         ProblemCode = "unknown-account"
+	ProblemCodeUnknownResource        ProblemCode = "unknown-resource"
+	ProblemCodeUnsupported            ProblemCode = "unsupported"
+	ProblemCodeUpstreamInvalid        ProblemCode = "upstream-invalid"
+	ProblemCodeUpstreamTimeout        ProblemCode = "upstream-timeout"
+	ProblemCodeUpstreamUnavailable    ProblemCode = "upstream-unavailable"
 )
 
 // Defines values for ProblemUserAction.
@@ -166,6 +240,52 @@ type AccountResource struct {
 // AccountState `ok`: the last renewal went well. `degraded`: tokens are served, but renewing them fails at the moment.
 // `sign_in_required`: a person must sign in.
 type AccountState string
+
+// AgentEnded defines model for AgentEnded.
+type AgentEnded = desktop.Ended
+
+// AgentFacts What can be seen of Outlook in the agent's session. A time of the year 1 is one that is not known.
+type AgentFacts = desktop.Facts
+
+// AgentInfo defines model for AgentInfo.
+type AgentInfo = mapiadapter.AgentInfo
+
+// AgentInstallation defines model for AgentInstallation.
+type AgentInstallation = desktop.Installation
+
+// AgentOrders defines model for AgentOrders.
+type AgentOrders struct {
+	// LookEvery How often the agent is to look and sync, in seconds.
+	LookEvery int `json:"look_every"`
+
+	// Services The Windows services whose account and program the agent is to look up.
+	Services []string    `json:"services"`
+	Work     []AgentWork `json:"work"`
+}
+
+// AgentProcess defines model for AgentProcess.
+type AgentProcess = desktop.Process
+
+// AgentProfiles defines model for AgentProfiles.
+type AgentProfiles = desktop.Profiles
+
+// AgentReport What the agent says. Members that are not known inside `agent`, `facts` and `results` are ignored.
+type AgentReport = mapiadapter.Report
+
+// AgentResult What became of one piece of work. It is repeated until a sync has carried it.
+type AgentResult = mapiadapter.Result
+
+// AgentService defines model for AgentService.
+type AgentService = desktop.Service
+
+// AgentSession defines model for AgentSession.
+type AgentSession = desktop.Session
+
+// AgentView defines model for AgentView.
+type AgentView = desktop.View
+
+// AgentWork One thing for the agent to do, once.
+type AgentWork = mapiadapter.Work
 
 // Check defines model for Check.
 type Check struct {
@@ -301,6 +421,249 @@ type Live struct {
 // LiveStatus defines model for Live.Status.
 type LiveStatus string
 
+// MapiAgent The agent in the account's session, and what it saw last.
+type MapiAgent struct {
+	// ConnectionMode Outlook's OlExchangeConnectionMode: 500 and above is connected.
+	ConnectionMode int `json:"connection_mode,omitempty,omitzero"`
+
+	// InBroker Whether the broker itself does the agent's work.
+	InBroker bool `json:"in_broker"`
+
+	// Outlook The classic Outlook of the machine.
+	Outlook MapiOutlook `json:"outlook,omitempty,omitzero"`
+	Pid     int         `json:"pid,omitempty,omitzero"`
+
+	// Present Whether it is there and speaks to the broker.
+	Present bool `json:"present"`
+
+	// SeenAt When it was heard of last.
+	SeenAt  time.Time   `json:"seen_at,omitempty,omitzero"`
+	Session MapiSession `json:"session,omitempty,omitzero"`
+	Version string      `json:"version,omitempty,omitzero"`
+}
+
+// MapiBudget How often the broker may start Outlook.
+type MapiBudget struct {
+	// NextStartAt When the next one is allowed; left out where it is already.
+	NextStartAt time.Time `json:"next_start_at,omitempty,omitzero"`
+
+	// StartsLeft Starts that are allowed now.
+	StartsLeft int `json:"starts_left"`
+
+	// StartsMax Starts in 24 hours.
+	StartsMax int `json:"starts_max"`
+}
+
+// MapiEnsureRequest defines model for MapiEnsureRequest.
+type MapiEnsureRequest struct {
+	// Force Make an attempt even where the access is fresh. The budget holds all the same.
+	Force bool `json:"force,omitempty,omitzero"`
+}
+
+// MapiEntry One thing that happened to the target, and what it led to.
+type MapiEntry struct {
+	// Action What is done: start, send, observe, …
+	Action string    `json:"action,omitempty,omitzero"`
+	At     time.Time `json:"at"`
+
+	// Attempt The attempt's ID.
+	Attempt string `json:"attempt,omitempty,omitzero"`
+
+	// Cause Why an attempt is made; each cause has an ID that is used once.
+	Cause string `json:"cause,omitempty,omitzero"`
+
+	// Detail One line, for a person.
+	Detail string `json:"detail,omitempty,omitzero"`
+
+	// Event What happened: tick, report_error, report_ok, ensure, …
+	Event string `json:"event,omitempty,omitzero"`
+
+	// From The phase before.
+	From string `json:"from,omitempty,omitzero"`
+
+	// Outcome What became of it.
+	Outcome string `json:"outcome,omitempty,omitzero"`
+	Reason  string `json:"reason,omitempty,omitzero"`
+
+	// Seq Counts the entries of a target.
+	Seq int64 `json:"seq"`
+
+	// To The phase after.
+	To string `json:"to,omitempty,omitzero"`
+}
+
+// MapiFreshness What is known of the consumer's access, apart from the phase. `expired` is only said after a failed probe or a
+// consumer's report.
+type MapiFreshness string
+
+// MapiHistory defines model for MapiHistory.
+type MapiHistory struct {
+	Entries []MapiEntry `json:"entries"`
+
+	// Target The name of an Outlook target of the configuration.
+	//
+	// Example: archive
+	Target MapiTargetName `json:"target"`
+}
+
+// MapiOutlook The classic Outlook of the machine.
+type MapiOutlook struct {
+	Bitness MapiOutlookBitness `json:"bitness,omitempty,omitzero"`
+	Path    string             `json:"path,omitempty,omitzero"`
+
+	// Running What runs of it. `here`: in this session, with the target's profile, and it answers. `deaf`: it does not
+	// answer.
+	Running MapiOutlookRunning `json:"running,omitempty,omitzero"`
+	Version string             `json:"version,omitempty,omitzero"`
+}
+
+// MapiOutlookBitness defines model for MapiOutlook.Bitness.
+type MapiOutlookBitness string
+
+// MapiOutlookRunning What runs of it. `here`: in this session, with the target's profile, and it answers. `deaf`: it does not
+// answer.
+type MapiOutlookRunning string
+
+// MapiPhase `idle`: nothing to do. `precheck`, `trigger`, `observe`: an attempt is being made. `needs_user`: a person must
+// act in the session. `wait_session`: the account is not logged on. `wait_agent`: it is, and no agent is there.
+// `backoff`: an attempt failed, or may not be made yet. `suspended`: no attempts until a person says so.
+// `unsupported`: it cannot work here. `session0_broken`: Outlook is well, and the consumer's own logon is not.
+type MapiPhase string
+
+// MapiReport Either `hresult`, with `operation` where wanted, or `ok`.
+type MapiReport struct {
+	// Hresult An HRESULT that is a failure, as 0x8004011D, or as a number, signed or not.
+	//
+	//
+	// Example: 0x8004011D
+	Hresult json.RawMessage `json:"hresult,omitempty,omitzero"`
+
+	// Ok The mailbox could be opened.
+	Ok bool `json:"ok,omitempty,omitzero"`
+
+	// Operation The MAPI call that failed, for the history.
+	//
+	// Example: OpenMsgStore
+	Operation string `json:"operation,omitempty,omitzero"`
+}
+
+// MapiSession defines model for MapiSession.
+type MapiSession struct {
+	ID int64 `json:"id"`
+
+	// LastInputAt When somebody last used keyboard or mouse.
+	LastInputAt time.Time        `json:"last_input_at,omitempty,omitzero"`
+	Locked      bool             `json:"locked"`
+	LogonAt     time.Time        `json:"logon_at,omitempty,omitzero"`
+	State       MapiSessionState `json:"state"`
+}
+
+// MapiSessionState defines model for MapiSession.State.
+type MapiSessionState string
+
+// MapiTarget An Outlook target. What is not known is left out.
+//
+// Example: {"account":"CONTOSO\\svc-mapi","action":"Log on to APP01 as CONTOSO\\svc-mapi (RDP is fine), answer the sign-in that Outlook shows, and leave the session locked.","agent":{"connection_mode":0,"in_broker":false,"outlook":{"bitness":"x64","path":"C:\\Program Files\\Microsoft Office\\root\\Office16\\OUTLOOK.EXE","running":"deaf","version":"16.0.18526.20144"},"present":true,"seen_at":"2026-11-22T08:05:30Z","session":{"id":3,"locked":true,"logon_at":"2026-11-20T07:00:00Z","state":"disconnected"},"version":"1.0.0"},"attempts":1,"budget":{"next_start_at":"2026-11-22T08:11:00Z","starts_left":1,"starts_max":8},"due_at":"2026-11-22T15:36:00Z","freshness":"expired","host":"APP01","hresult":"0x8004011D","last_proof":"2026-11-22T06:00:00Z","message":"Outlook of CONTOSO\\svc-mapi on APP01 waits for a sign-in.","mode":"cached","next_check":"2026-11-22T08:06:00Z","phase":"needs_user","policy":"nudge","profile":"Outlook","proof_kind":"consumer","reason":"sign_in","since_at":"2026-11-22T08:05:00Z","target":"archive"}
+type MapiTarget struct {
+	// Account Who the consumer, and Outlook, run as: DOMAIN\user.
+	Account string `json:"account,omitempty,omitzero"`
+
+	// Action The one thing that a person must do, in a sentence; left out where there is nothing.
+	Action string `json:"action,omitempty,omitzero"`
+
+	// Agent The agent in the account's session, and what it saw last.
+	Agent MapiAgent `json:"agent"`
+
+	// Attempts How many attempts in a row have failed.
+	Attempts int `json:"attempts"`
+
+	// Budget How often the broker may start Outlook.
+	Budget MapiBudget `json:"budget"`
+
+	// DueAt When the last proof becomes too old.
+	DueAt time.Time `json:"due_at,omitempty,omitzero"`
+
+	// Freshness What is known of the consumer's access, apart from the phase. `expired` is only said after a failed probe or a
+	// consumer's report.
+	Freshness MapiFreshness `json:"freshness"`
+
+	// Host The machine.
+	Host string `json:"host,omitempty,omitzero"`
+
+	// Hresult The last error that a consumer or the probe met.
+	Hresult string `json:"hresult,omitempty,omitzero"`
+
+	// LastProof When it was last proved that the consumer can work.
+	LastProof time.Time `json:"last_proof,omitempty,omitzero"`
+
+	// LearnedLifetime How many seconds a proof has been seen to last, from proof to failure.
+	LearnedLifetime int64 `json:"learned_lifetime,omitempty,omitzero"`
+
+	// Message What is true, in a sentence.
+	Message string `json:"message"`
+
+	// Mode How the consumer opens the mailbox.
+	Mode MapiTargetMode `json:"mode"`
+
+	// NextCheck When the broker looks again by itself.
+	NextCheck time.Time `json:"next_check,omitempty,omitzero"`
+
+	// Phase `idle`: nothing to do. `precheck`, `trigger`, `observe`: an attempt is being made. `needs_user`: a person must
+	// act in the session. `wait_session`: the account is not logged on. `wait_agent`: it is, and no agent is there.
+	// `backoff`: an attempt failed, or may not be made yet. `suspended`: no attempts until a person says so.
+	// `unsupported`: it cannot work here. `session0_broken`: Outlook is well, and the consumer's own logon is not.
+	Phase MapiPhase `json:"phase"`
+
+	// Policy How far the broker goes.
+	Policy MapiTargetPolicy `json:"policy"`
+
+	// Profile The Outlook profile.
+	Profile string `json:"profile"`
+
+	// ProofKind What proved it. `evidence`: Office wrote its token cache and Outlook is connected. `probe`: the profile's
+	// mailbox could be opened. `consumer`: a consumer reported success.
+	ProofKind MapiTargetProofKind `json:"proof_kind,omitempty,omitzero"`
+
+	// Reason Why it is in its phase, in one word. Of `needs_user`: `sign_in`, `wrong_profile`, `dialog`, `agent`,
+	// `account`, `open_outlook`, `other_session`. Of `unsupported`: `no_outlook`, `new_outlook`, `no_profile`,
+	// `bitness`, `service_account`, `other_account`, `elevated`, `platform`, `ledger`. Of
+	// `session0_broken`: `service_context`. Of `suspended`: `paused`, `circuit`, `user_closed`. Of `backoff`: `network`, `clock`,
+	// `budget`, `declined`, `start_failed`, `crashed`, `closed`, `no_proof`, `no_new_token`, `no_answer`, `blind`.
+	// More may come.
+	Reason string `json:"reason,omitempty,omitzero"`
+
+	// RetryAt Of `backoff`: when it ends.
+	RetryAt time.Time `json:"retry_at,omitempty,omitzero"`
+
+	// SinceAt When the phase began.
+	SinceAt time.Time `json:"since_at"`
+
+	// Target The name of an Outlook target of the configuration.
+	//
+	// Example: archive
+	Target MapiTargetName `json:"target"`
+}
+
+// MapiTargetMode How the consumer opens the mailbox.
+type MapiTargetMode string
+
+// MapiTargetPolicy How far the broker goes.
+type MapiTargetPolicy string
+
+// MapiTargetProofKind What proved it. `evidence`: Office wrote its token cache and Outlook is connected. `probe`: the profile's
+// mailbox could be opened. `consumer`: a consumer reported success.
+type MapiTargetProofKind string
+
+// MapiTargetList defines model for MapiTargetList.
+type MapiTargetList struct {
+	Targets []MapiTarget `json:"targets"`
+}
+
+// MapiTargetName The name of an Outlook target of the configuration.
+//
+// Example: archive
+type MapiTargetName = string
+
 // Problem Example: {"aadsts":50173,"code":"sign-in-required","correlation_id":"9a8b7c6d-5e4f-4a3b-8c2d-1e0f9a8b7c6d","detail":"The sign-in of ops has ended; run broker login --account ops.","error":"invalid_grant","instance":"5f0c9a7be2d41c38","retryable":false,"sign_in":"/v1/signins","status":409,"suberror":"bad_token","title":"A sign-in is required","type":"urn:m365-token-broker:problem:sign-in-required","user_action":"sign-in"}
 type Problem struct {
 	// Aadsts The AADSTS number, for example 50076.
@@ -321,8 +684,21 @@ type Problem struct {
 	// Error What Microsoft Entra ID answered (RFC 6749 section 5.2), for example invalid_grant.
 	Error string `json:"error,omitempty,omitzero"`
 
+	// Freshness What is known of the consumer's access, apart from the phase. `expired` is only said after a failed probe or a
+	// consumer's report.
+	Freshness MapiFreshness `json:"freshness,omitempty,omitzero"`
+
 	// Instance The ID of the request. Left out where the problem is part of another answer.
 	Instance string `json:"instance,omitempty,omitzero"`
+
+	// Phase `idle`: nothing to do. `precheck`, `trigger`, `observe`: an attempt is being made. `needs_user`: a person must
+	// act in the session. `wait_session`: the account is not logged on. `wait_agent`: it is, and no agent is there.
+	// `backoff`: an attempt failed, or may not be made yet. `suspended`: no attempts until a person says so.
+	// `unsupported`: it cannot work here. `session0_broken`: Outlook is well, and the consumer's own logon is not.
+	Phase MapiPhase `json:"phase,omitempty,omitzero"`
+
+	// Reason With a `mapi-…` code: why the target is in its phase; see MapiTarget.
+	Reason string `json:"reason,omitempty,omitzero"`
 
 	// RetryAfter In how many seconds to try again.
 	RetryAfter int `json:"retry_after,omitempty,omitzero"`
@@ -338,6 +714,9 @@ type Problem struct {
 
 	// Suberror Its detail, for example bad_token.
 	Suberror string `json:"suberror,omitempty,omitzero"`
+
+	// Target With a `mapi-…` code: the Outlook target.
+	Target string `json:"target,omitempty,omitzero"`
 
 	// Title The kind of problem; always the same for one code.
 	Title string `json:"title"`
@@ -449,7 +828,10 @@ type Status struct {
 	// Consumers How many consumers there are.
 	Consumers int      `json:"consumers"`
 	Listen    []string `json:"listen"`
-	Pid       int      `json:"pid,omitempty,omitzero"`
+
+	// Mapi The Outlook targets, by name.
+	Mapi []MapiTarget `json:"mapi"`
+	Pid  int          `json:"pid,omitempty,omitzero"`
 
 	// Problems The last problems, the newest first.
 	Problems []LastProblem `json:"problems"`
@@ -549,14 +931,40 @@ type AccountPath = AccountName
 // Example: crm
 type ConsumerPath = ConsumerName
 
+// MapiTargetPath The name of an Outlook target of the configuration.
+//
+// Example: archive
+type MapiTargetPath = MapiTargetName
+
 // SignInPath defines model for SignInPath.
 type SignInPath = string
+
+// SyncAgentParams defines parameters for SyncAgent.
+type SyncAgentParams struct {
+	// Wait How many seconds to wait for work.
+	Wait WaitSeconds `form:"wait,omitempty" json:"wait,omitempty,omitzero"`
+}
+
+// EnsureMapiTargetParams defines parameters for EnsureMapiTarget.
+type EnsureMapiTargetParams struct {
+	// Wait How many seconds to wait for the end of the attempt.
+	Wait WaitSeconds `form:"wait,omitempty" json:"wait,omitempty,omitzero"`
+}
+
+// GetMapiHistoryParams defines parameters for GetMapiHistory.
+type GetMapiHistoryParams struct {
+	// Limit How many entries at most; the latest are given. 100 where it is left out.
+	Limit int `form:"limit,omitempty" json:"limit,omitempty,omitzero"`
+}
 
 // GetSignInParams defines parameters for GetSignIn.
 type GetSignInParams struct {
 	// Wait How many seconds to wait for the end.
 	Wait WaitSeconds `form:"wait,omitempty" json:"wait,omitempty,omitzero"`
 }
+
+// SyncAgentJSONRequestBody defines body for SyncAgent for application/json ContentType.
+type SyncAgentJSONRequestBody = AgentReport
 
 // AddConsumerJSONRequestBody defines body for AddConsumer for application/json ContentType.
 type AddConsumerJSONRequestBody = ConsumerRequest
@@ -566,6 +974,12 @@ type RenewConsumerJSONRequestBody = RenewRequest
 
 // RotateConsumerJSONRequestBody defines body for RotateConsumer for application/json ContentType.
 type RotateConsumerJSONRequestBody = RotateRequest
+
+// EnsureMapiTargetJSONRequestBody defines body for EnsureMapiTarget for application/json ContentType.
+type EnsureMapiTargetJSONRequestBody = MapiEnsureRequest
+
+// ReportMapiTargetJSONRequestBody defines body for ReportMapiTarget for application/json ContentType.
+type ReportMapiTargetJSONRequestBody = MapiReport
 
 // StartSignInJSONRequestBody defines body for StartSignIn for application/json ContentType.
 type StartSignInJSONRequestBody = SignInRequest
@@ -599,6 +1013,9 @@ type ServerInterface interface {
 	// GetAccount Show an account
 	// (GET /v1/accounts/{account})
 	GetAccount(ctx echo.Context, account AccountPath) error
+	// SyncAgent Exchange facts and work with the Outlook agent
+	// (POST /v1/agent/sync)
+	SyncAgent(ctx echo.Context, params SyncAgentParams) error
 	// ListConsumers List the consumers
 	// (GET /v1/consumers)
 	ListConsumers(ctx echo.Context) error
@@ -614,6 +1031,27 @@ type ServerInterface interface {
 	// RotateConsumer Give a consumer a new key
 	// (POST /v1/consumers/{name}/rotate)
 	RotateConsumer(ctx echo.Context, name ConsumerPath) error
+	// ListMapiTargets List the Outlook targets
+	// (GET /v1/mapi)
+	ListMapiTargets(ctx echo.Context) error
+	// GetMapiTarget Show an Outlook target
+	// (GET /v1/mapi/{target})
+	GetMapiTarget(ctx echo.Context, target MapiTargetPath) error
+	// EnsureMapiTarget Ask for fresh mailbox access
+	// (POST /v1/mapi/{target}/ensure)
+	EnsureMapiTarget(ctx echo.Context, target MapiTargetPath, params EnsureMapiTargetParams) error
+	// GetMapiHistory Show what happened to an Outlook target
+	// (GET /v1/mapi/{target}/history)
+	GetMapiHistory(ctx echo.Context, target MapiTargetPath, params GetMapiHistoryParams) error
+	// PauseMapiTarget Make no more attempts
+	// (POST /v1/mapi/{target}/pause)
+	PauseMapiTarget(ctx echo.Context, target MapiTargetPath) error
+	// ReportMapiTarget Tell what MAPI said
+	// (POST /v1/mapi/{target}/report)
+	ReportMapiTarget(ctx echo.Context, target MapiTargetPath) error
+	// ResumeMapiTarget Make attempts again
+	// (POST /v1/mapi/{target}/resume)
+	ResumeMapiTarget(ctx echo.Context, target MapiTargetPath) error
 	// StartSignIn Start a sign-in
 	// (POST /v1/signins)
 	StartSignIn(ctx echo.Context) error
@@ -722,6 +1160,24 @@ func (w *ServerInterfaceWrapper) GetAccount(ctx echo.Context) error {
 	return err
 }
 
+// SyncAgent converts echo context to params.
+func (w *ServerInterfaceWrapper) SyncAgent(ctx echo.Context) error {
+	var err error
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params SyncAgentParams
+	// ------------- Optional query parameter "wait" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "wait", ctx.QueryParams(), &params.Wait, runtime.BindQueryParameterOptions{Type: "integer", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter wait: %s", err))
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.SyncAgent(ctx, params)
+	return err
+}
+
 // ListConsumers converts echo context to params.
 func (w *ServerInterfaceWrapper) ListConsumers(ctx echo.Context) error {
 	var err error
@@ -785,6 +1241,129 @@ func (w *ServerInterfaceWrapper) RotateConsumer(ctx echo.Context) error {
 
 	// Invoke the callback with all the unmarshaled arguments
 	err = w.Handler.RotateConsumer(ctx, name)
+	return err
+}
+
+// ListMapiTargets converts echo context to params.
+func (w *ServerInterfaceWrapper) ListMapiTargets(ctx echo.Context) error {
+	var err error
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.ListMapiTargets(ctx)
+	return err
+}
+
+// GetMapiTarget converts echo context to params.
+func (w *ServerInterfaceWrapper) GetMapiTarget(ctx echo.Context) error {
+	var err error
+	// ------------- Path parameter "target" -------------
+	var target MapiTargetPath
+
+	err = runtime.BindStyledParameterWithOptions("simple", "target", ctx.Param("target"), &target, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter target: %s", err))
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.GetMapiTarget(ctx, target)
+	return err
+}
+
+// EnsureMapiTarget converts echo context to params.
+func (w *ServerInterfaceWrapper) EnsureMapiTarget(ctx echo.Context) error {
+	var err error
+	// ------------- Path parameter "target" -------------
+	var target MapiTargetPath
+
+	err = runtime.BindStyledParameterWithOptions("simple", "target", ctx.Param("target"), &target, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter target: %s", err))
+	}
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params EnsureMapiTargetParams
+	// ------------- Optional query parameter "wait" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "wait", ctx.QueryParams(), &params.Wait, runtime.BindQueryParameterOptions{Type: "integer", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter wait: %s", err))
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.EnsureMapiTarget(ctx, target, params)
+	return err
+}
+
+// GetMapiHistory converts echo context to params.
+func (w *ServerInterfaceWrapper) GetMapiHistory(ctx echo.Context) error {
+	var err error
+	// ------------- Path parameter "target" -------------
+	var target MapiTargetPath
+
+	err = runtime.BindStyledParameterWithOptions("simple", "target", ctx.Param("target"), &target, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter target: %s", err))
+	}
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params GetMapiHistoryParams
+	// ------------- Optional query parameter "limit" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "limit", ctx.QueryParams(), &params.Limit, runtime.BindQueryParameterOptions{Type: "integer", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter limit: %s", err))
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.GetMapiHistory(ctx, target, params)
+	return err
+}
+
+// PauseMapiTarget converts echo context to params.
+func (w *ServerInterfaceWrapper) PauseMapiTarget(ctx echo.Context) error {
+	var err error
+	// ------------- Path parameter "target" -------------
+	var target MapiTargetPath
+
+	err = runtime.BindStyledParameterWithOptions("simple", "target", ctx.Param("target"), &target, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter target: %s", err))
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.PauseMapiTarget(ctx, target)
+	return err
+}
+
+// ReportMapiTarget converts echo context to params.
+func (w *ServerInterfaceWrapper) ReportMapiTarget(ctx echo.Context) error {
+	var err error
+	// ------------- Path parameter "target" -------------
+	var target MapiTargetPath
+
+	err = runtime.BindStyledParameterWithOptions("simple", "target", ctx.Param("target"), &target, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter target: %s", err))
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.ReportMapiTarget(ctx, target)
+	return err
+}
+
+// ResumeMapiTarget converts echo context to params.
+func (w *ServerInterfaceWrapper) ResumeMapiTarget(ctx echo.Context) error {
+	var err error
+	// ------------- Path parameter "target" -------------
+	var target MapiTargetPath
+
+	err = runtime.BindStyledParameterWithOptions("simple", "target", ctx.Param("target"), &target, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter target: %s", err))
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.ResumeMapiTarget(ctx, target)
 	return err
 }
 
@@ -915,6 +1494,14 @@ func RegisterHandlersWithOptions(router EchoRouter, si ServerInterface, options 
 	router.DELETE(options.BaseURL+"/v1/consumers/:name", wrapper.RemoveConsumer, options.OperationMiddlewares["removeConsumer"]...)
 	router.POST(options.BaseURL+"/v1/consumers/:name/rotate", wrapper.RotateConsumer, options.OperationMiddlewares["rotateConsumer"]...)
 	router.POST(options.BaseURL+"/v1/consumers/:name/renew", wrapper.RenewConsumer, options.OperationMiddlewares["renewConsumer"]...)
+	router.GET(options.BaseURL+"/v1/mapi", wrapper.ListMapiTargets, options.OperationMiddlewares["listMapiTargets"]...)
+	router.GET(options.BaseURL+"/v1/mapi/:target", wrapper.GetMapiTarget, options.OperationMiddlewares["getMapiTarget"]...)
+	router.POST(options.BaseURL+"/v1/mapi/:target/ensure", wrapper.EnsureMapiTarget, options.OperationMiddlewares["ensureMapiTarget"]...)
+	router.POST(options.BaseURL+"/v1/mapi/:target/report", wrapper.ReportMapiTarget, options.OperationMiddlewares["reportMapiTarget"]...)
+	router.GET(options.BaseURL+"/v1/mapi/:target/history", wrapper.GetMapiHistory, options.OperationMiddlewares["getMapiHistory"]...)
+	router.POST(options.BaseURL+"/v1/mapi/:target/pause", wrapper.PauseMapiTarget, options.OperationMiddlewares["pauseMapiTarget"]...)
+	router.POST(options.BaseURL+"/v1/mapi/:target/resume", wrapper.ResumeMapiTarget, options.OperationMiddlewares["resumeMapiTarget"]...)
+	router.POST(options.BaseURL+"/v1/agent/sync", wrapper.SyncAgent, options.OperationMiddlewares["syncAgent"]...)
 	router.GET(options.BaseURL+"/v1/status", wrapper.GetStatus, options.OperationMiddlewares["getStatus"]...)
 	router.GET(options.BaseURL+"/livez", wrapper.GetLive, options.OperationMiddlewares["getLive"]...)
 	router.GET(options.BaseURL+"/readyz", wrapper.GetReady, options.OperationMiddlewares["getReady"]...)

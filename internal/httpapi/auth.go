@@ -16,7 +16,8 @@ type right int
 const (
 	adminOnly      right = iota // the admin key
 	metricsReaders              // the admin key, or a consumer with metrics
-	anyConsumer                 // any key
+	anyConsumer                 // any key but the agent's
+	agentOnly                   // the agent's key, or the admin key
 	anybody                     // no key
 )
 
@@ -36,8 +37,14 @@ func (s *Server) authenticate(r *http.Request) (*consumer.Identity, error) {
 // mayUse reports whether the identity may use a route with this right.
 func mayUse(id *consumer.Identity, want right) error {
 	switch {
-	case id.Admin, want == anyConsumer, want == anybody, want == metricsReaders && id.Metrics:
+	case id.Admin, want == anybody, id.Agent && want == agentOnly:
 		return nil
+	case id.Agent:
+		return token.NewError(token.KindDenied, "authorize", "This is the key of the Outlook agent, which may only call POST /v1/agent/sync; use a consumer's key.")
+	case want == anyConsumer, want == metricsReaders && id.Metrics:
+		return nil
+	case want == agentOnly:
+		return token.NewError(token.KindDenied, "authorize", "Only the Outlook agent may do this; run: broker agent")
 	case want == metricsReaders:
 		return token.NewError(token.KindDenied, "authorize", "This consumer may not read metrics; set metrics: true for it, or use the admin key.")
 	default:

@@ -9,6 +9,7 @@ import (
 
 	"github.com/m365-token-broker/broker/internal/config"
 	"github.com/m365-token-broker/broker/internal/consumer"
+	"github.com/m365-token-broker/broker/internal/mapiadapter"
 	"github.com/m365-token-broker/broker/internal/signin"
 	"github.com/m365-token-broker/broker/internal/token"
 )
@@ -76,17 +77,19 @@ func TestCredentials(t *testing.T) {
 func TestWhoMayWhat(t *testing.T) {
 	bodies := map[string]string{
 		"postToken": `{"resource":"graph"}`, "startSignIn": `{}`, "addConsumer": `{"name":"new"}`,
-		"renewConsumer": `{"lease_seconds":60}`,
+		"renewConsumer": `{"lease_seconds":60}`, "reportMapiTarget": `{"ok":true}`, "syncAgent": agentReport,
 	}
+	rs := newRoutes()
 	for pattern, item := range closedDocument(t).Paths.Map() {
 		for method, op := range item.Operations() {
-			for _, caller := range []string{"nobody", "wrong", "crm", "scraper", "admin"} {
+			for _, caller := range []string{"nobody", "wrong", "crm", "scraper", "agent", "admin"} {
 				t.Run(fmt.Sprintf("%s %s %s", caller, method, pattern), func(t *testing.T) {
 					s := newStack(t)
 					s.tokens.set(entry(t, "CANARY"))
+					s.outlook.set(archive(mapiadapter.Idle))
 					s.signIns.set(signin.View{ID: "id", State: signin.StateSucceeded, Flow: token.FlowDevice})
-					key := map[string]string{"wrong": consumer.NewKey().Reveal(), "crm": s.crm, "scraper": s.scraper, "admin": s.admin}[caller]
-					path := strings.NewReplacer("{id}", "id", "{account}", "ops", "{name}", "crm").Replace(pattern)
+					key := map[string]string{"wrong": consumer.NewKey().Reveal(), "crm": s.crm, "scraper": s.scraper, "agent": s.agent, "admin": s.admin}[caller]
+					path := strings.NewReplacer("{id}", "id", "{account}", "ops", "{name}", "crm", "{target}", "archive").Replace(pattern)
 					if pattern == tokenPath && method == "GET" {
 						path += "?resource=graph"
 					}
@@ -100,7 +103,10 @@ func TestWhoMayWhat(t *testing.T) {
 						}
 					case caller == "nobody", caller == "wrong":
 						s.problem(res, 401, token.KindUnauthenticated)
-					case caller == "admin", pattern == tokenPath, caller == "scraper" && pattern == "/metrics":
+					case caller == "scraper" && strings.HasPrefix(pattern, "/v1/mapi/") && rs[pattern][method].right == anyConsumer:
+						s.problem(res, 404, token.KindNotFound) // a target of others is as none
+					case caller == "admin", caller == "agent" && pattern == "/v1/agent/sync",
+						caller != "agent" && rs[pattern][method].right == anyConsumer, caller == "scraper" && pattern == "/metrics":
 						if res.StatusCode == http.StatusUnauthorized || res.StatusCode == http.StatusForbidden {
 							t.Errorf("status %d: %s", res.StatusCode, read(t, res))
 						}

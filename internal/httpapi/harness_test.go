@@ -45,22 +45,23 @@ type stack struct {
 	tokens   *fakeTokens
 	accounts *fakeAccounts
 	signIns  *fakeSignIns
+	outlook  *fakeOutlook
 	checks   []Check
 	status   Status
 
-	admin, crm, scraper string // keys: of the administrator, of a consumer, of one with metrics
+	admin, crm, scraper, agent string // keys: of the administrator, of a consumer, of one with metrics, of the Outlook agent
 }
 
 // newStack makes the API; change may alter its Config.
 func newStack(t testing.TB, change ...func(*Config)) *stack {
 	t.Helper()
-	admin, crm, scraper := consumer.NewAdminKey(), consumer.NewKey(), consumer.NewKey()
-	reg, err := consumer.New(consumer.Config{AdminKey: admin, Saver: memorySaver{}})
+	admin, agent, crm, scraper := consumer.NewAdminKey(), consumer.NewAgentKey(), consumer.NewKey(), consumer.NewKey()
+	reg, err := consumer.New(consumer.Config{AdminKey: admin, AgentKey: agent, Saver: memorySaver{}})
 	if err != nil {
 		t.Fatal(err)
 	}
 	err = reg.Replace([]consumer.Spec{
-		{Name: "crm", Keys: []consumer.KeyHash{{SHA256: consumer.HashKey(crm)}}, Accounts: []string{"ops"}, Resources: []string{"graph"}},
+		{Name: "crm", Keys: []consumer.KeyHash{{SHA256: consumer.HashKey(crm)}}, Accounts: []string{"ops"}, Resources: []string{"graph"}, MAPI: []string{"archive", "gone"}},
 		{Name: "scraper", Keys: []consumer.KeyHash{{SHA256: consumer.HashKey(scraper)}}, Metrics: true},
 	})
 	if err != nil {
@@ -68,13 +69,13 @@ func newStack(t testing.TB, change ...func(*Config)) *stack {
 	}
 	s := &stack{
 		t: t, registry: reg, doc: closedDocument(t), log: &lockedBuffer{}, refused: map[string]int{},
-		tokens: &fakeTokens{}, accounts: &fakeAccounts{}, signIns: &fakeSignIns{},
+		tokens: &fakeTokens{}, accounts: &fakeAccounts{}, signIns: &fakeSignIns{}, outlook: &fakeOutlook{},
 		checks: []Check{{Name: "config", Ok: true}},
 		status: Status{Version: "1.0.0", StartedAt: time.Now(), Listen: []string{testHost}, Store: StoreStatus{Kind: StoreStatusKindMemory, Usable: true}},
-		admin:  admin.Reveal(), crm: crm.Reveal(), scraper: scraper.Reveal(),
+		admin:  admin.Reveal(), crm: crm.Reveal(), scraper: scraper.Reveal(), agent: agent.Reveal(),
 	}
 	cfg := Config{
-		Listen: []string{testHost}, Tokens: s.tokens, Accounts: s.accounts, SignIns: s.signIns, Consumers: reg,
+		Listen: []string{testHost}, Tokens: s.tokens, Accounts: s.accounts, SignIns: s.signIns, Consumers: reg, Outlook: s.outlook,
 		Status: func(context.Context) Status { return s.status },
 		Ready:  func(context.Context) []Check { return s.checks },
 		Log:    slog.New(slog.NewTextHandler(s.log, &slog.HandlerOptions{Level: slog.LevelDebug})),

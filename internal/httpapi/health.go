@@ -6,6 +6,7 @@ import (
 
 	"github.com/labstack/echo/v4"
 
+	"github.com/m365-token-broker/broker/internal/consumer"
 	"github.com/m365-token-broker/broker/internal/token"
 )
 
@@ -17,6 +18,7 @@ func (s *Server) GetStatus(c echo.Context) error {
 	st.Listen = list(st.Listen)
 	st.Accounts = s.accounts()
 	st.Consumers = len(s.cfg.Consumers.List())
+	st.Mapi = s.targets(consumer.AdminIdentity())
 	if st.Problems == nil {
 		st.Problems = []LastProblem{}
 	}

@@ -21,6 +21,7 @@ const (
 	signInsPath    = "/v1/signins"
 	defaultPending = 5 * time.Second
 	defaultBackoff = 30 * time.Second
+	firstAttempt   = 5 * time.Minute // of an Outlook target after a failure
 )
 
 // meaning is how a kind shows on the outside.
@@ -54,12 +55,17 @@ var meanings = map[token.Kind]meaning{
 	token.KindTimeout:         {504, "Microsoft Entra ID took too long", 0, "Try again later."},
 	token.KindRateLimited:     {429, "Too many requests", time.Second, "Call less often."},
 	token.KindUnsupported:     {400, "Not supported", 0, "There is no token for this."},
+	token.KindMAPIBackoff:     {503, "An attempt to renew through Outlook failed", firstAttempt, "The last attempt to renew through Outlook failed; the broker makes the next one by itself."},
+	token.KindMAPINoSession:   {503, "Nobody is logged on for Outlook", 0, "Log on to this machine as the account of the Outlook target, and leave the session locked."},
+	token.KindMAPIUserAction:  {409, "A person must act in Outlook's session", 0, "Log on to this machine as the account of the Outlook target, and answer what Outlook shows."},
+	token.KindMAPIUnsupported: {501, "The Outlook fallback cannot work here", 0, "This Outlook target cannot work as it is; to see why, run: broker mapi status"},
+	token.KindMAPISuspended:   {503, "The Outlook fallback is suspended", 0, "No attempts are made for this Outlook target; to see why, run: broker mapi status"},
 	token.KindStore:           {503, "The secret store failed", 0, "Run broker status; it says what is wrong with the secret store."},
 }
 
 // keyShape is a key that a caller put where a name belongs. Its own log often
 // keeps the error, so the sentence does not repeat it.
-var keyShape = regexp.MustCompile(`\b(brk|bra)_[A-Za-z0-9_-]{6,}`)
+var keyShape = regexp.MustCompile(`\b(brk|bra|brg)_[A-Za-z0-9_-]{6,}`)
 
 // statusError is an error with another status than its kind's.
 type statusError struct {
@@ -108,6 +114,10 @@ func (s *Server) fail(w http.ResponseWriter, r *http.Request, err error) {
 	p := ProblemOf(e)
 	if se, ok := errors.AsType[*statusError](err); ok {
 		p.Status = se.status
+	}
+	if te, ok := errors.AsType[*targetError](err); ok {
+		te.into(&p)
+		e = te.forLog()
 	}
 	h := w.Header()
 	p.Instance = h.Get(headerRequestID)

@@ -21,6 +21,7 @@ const (
 	maxAccount     = 320
 	maxMinValidity = 86400
 	maxWait        = 60
+	maxHistory     = 1000
 )
 
 // tokenParams are the parameters of GET /v1/token.
@@ -60,8 +61,12 @@ func checkQuery(raw string, known []string) error {
 	var seen uint
 	for raw != "" {
 		name, value, rest, err := nextParam(raw, known, &seen)
-		if err == nil && name == "wait" {
+		switch {
+		case err != nil:
+		case name == "wait":
 			_, err = seconds(name, value, maxWait)
+		case name == "limit":
+			err = number(name, value, maxHistory)
 		}
 		if err != nil {
 			return err
@@ -116,6 +121,14 @@ func seconds(name, value string, limit int) (time.Duration, error) {
 		return 0, badRequest(fmt.Sprintf("The parameter %s must be a number of seconds between 0 and %d.", name, limit))
 	}
 	return time.Duration(n) * time.Second, nil
+}
+
+// number checks a parameter that holds a count of at least 1.
+func number(name, value string, limit int) error {
+	if n, err := strconv.ParseUint(value, 10, 32); err != nil || n < 1 || n > uint64(limit) {
+		return badRequest(fmt.Sprintf("The parameter %s must be a number between 1 and %d.", name, limit))
+	}
+	return nil
 }
 
 // badRequest is a request that is wrong in itself.

@@ -12,6 +12,7 @@ import (
 	"errors"
 	"log/slog"
 	"net/http"
+	"net/netip"
 	"sync"
 	"time"
 
@@ -68,7 +69,13 @@ type Config struct {
 	Accounts  Accounts
 	SignIns   SignIns
 	Consumers *consumer.Registry
-	// Status says what is true now; the server adds accounts, consumers and uptime.
+	// Outlook is the Outlook fallback; nil: no target is configured.
+	Outlook Outlook
+	// Agent may refuse an Outlook agent by the process at the other end of its
+	// connection, whose addresses these are; nil: its key is enough.
+	Agent func(ctx context.Context, local, remote netip.AddrPort) error
+	// Status says what is true now; the server adds accounts, consumers, Outlook
+	// targets and uptime.
 	Status func(ctx context.Context) Status
 	// Ready are the checks of /readyz; their details name no account.
 	Ready func(ctx context.Context) []Check

@@ -19,6 +19,9 @@ func (s *Server) serveToken(w http.ResponseWriter, r *http.Request) {
 	s.setRoute(r.Context(), "GET "+tokenPath)
 	id, err := s.authenticate(r)
 	if err == nil {
+		err = mayUse(id, anyConsumer)
+	}
+	if err == nil {
 		err = s.getToken(w, r, id)
 	}
 	if err != nil {

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"slices"
 	"strings"
 
 	"github.com/getkin/kin-openapi/openapi3"
@@ -48,12 +49,16 @@ func wanted(s *openapi3.Schema) string {
 		return "a list"
 	case s.Type.Is("string"):
 		return "a text"
-	case len(s.OneOf) > 0:
+	case len(s.OneOf) > 0 && slices.ContainsFunc(s.OneOf, isObject):
 		return "a JSON object, or a text that holds one"
+	case len(s.OneOf) > 0:
+		return "a text or a whole number"
 	default:
 		return "of the type that /openapi.yaml states"
 	}
 }
+
+func isObject(ref *openapi3.SchemaRef) bool { return ref.Value.Type.Is("object") }
 
 // meant is the first sentence of a schema's description, with its example, as
 // the tail of a sentence that joint begins. Lists of values and objects need none.

@@ -29,6 +29,11 @@ const (
 	KindRateLimited                 // the caller is too fast
 	KindUnsupported                 // no token exists for this
 	KindStore                       // the secret store failed
+	KindMAPIBackoff                 // an Outlook target: an attempt failed, the next one comes by itself
+	KindMAPINoSession               // an Outlook target: nobody is logged on, or no agent is there
+	KindMAPIUserAction              // an Outlook target: a person must act in the session
+	KindMAPIUnsupported             // an Outlook target: it cannot work here
+	KindMAPISuspended               // an Outlook target: no attempts until an operator says so
 )
 
 var kindCodes = [...]string{
@@ -54,6 +59,11 @@ var kindCodes = [...]string{
 	KindRateLimited:     "rate-limited",
 	KindUnsupported:     "unsupported",
 	KindStore:           "store-unavailable",
+	KindMAPIBackoff:     "mapi-backoff",
+	KindMAPINoSession:   "mapi-no-session",
+	KindMAPIUserAction:  "mapi-user-action-required",
+	KindMAPIUnsupported: "mapi-unsupported",
+	KindMAPISuspended:   "mapi-suspended",
 }
 
 // Code is the stable name of the kind in problem documents, logs and metrics.
@@ -80,7 +90,7 @@ func Kinds() []Kind {
 // doing anything.
 func (k Kind) Retryable() bool {
 	switch k {
-	case KindThrottled, KindUnavailable, KindInvalid, KindTimeout, KindRateLimited, KindSignInPending:
+	case KindThrottled, KindUnavailable, KindInvalid, KindTimeout, KindRateLimited, KindSignInPending, KindMAPIBackoff:
 		return true
 	default:
 		return false
@@ -88,12 +98,13 @@ func (k Kind) Retryable() bool {
 }
 
 // UserAction is who must act before the request can succeed: "sign-in",
-// "contact-admin" or "none".
+// "contact-admin" or "none". For an Outlook target "sign-in" is not broker login:
+// a person must act in the Windows session of the target's account.
 func (k Kind) UserAction() string {
 	switch k {
-	case KindSignInRequired, KindSignInPending, KindDeclined, KindExpired, KindCancelled:
+	case KindSignInRequired, KindSignInPending, KindDeclined, KindExpired, KindCancelled, KindMAPINoSession, KindMAPIUserAction:
 		return "sign-in"
-	case KindPolicyBlocked, KindConfiguration:
+	case KindPolicyBlocked, KindConfiguration, KindMAPIUnsupported, KindMAPISuspended:
 		return "contact-admin"
 	default:
 		return "none"
