@@ -15,8 +15,10 @@ package notify
 
 import (
 	"context"
+	"crypto/x509"
 	"log/slog"
 	"net/http"
+	"net/url"
 	"slices"
 	"sync"
 	"time"
@@ -47,8 +49,12 @@ type Config struct {
 	Host    string   // this machine's name, for those who get the events
 	Version string   // of the broker, for the user agent
 	Environ []string // os.Environ(); the command gets a few of them
-	// Transport carries the webhook; nil: a plain one, with the proxy of the
-	// environment.
+	// Roots are trusted by the webhook; nil: the system's.
+	Roots *x509.CertPool
+	// Proxy is the webhook's way out, which a webhook on this machine does not take;
+	// nil: that of the environment.
+	Proxy func(*http.Request) (*url.URL, error)
+	// Transport carries the webhook in place of Roots and Proxy, where set.
 	Transport http.RoundTripper
 }
 
@@ -83,7 +89,7 @@ const (
 func New(cfg Config) (*Notifier, error) {
 	transport := cfg.Transport
 	if transport == nil {
-		transport = plainTransport()
+		transport = plainTransport(cfg)
 	}
 	return newNotifier(cfg, tools{transport: transport, run: runCommand, write: eventLogWriter()})
 }

@@ -78,11 +78,20 @@ func isLoopback(host string) bool {
 	return strings.EqualFold(host, "localhost") || (err == nil && ip.IsLoopback())
 }
 
-// plainTransport is for a webhook where the caller has no better one.
-func plainTransport() *http.Transport {
+// plainTransport carries a webhook by the settings of the broker.
+func plainTransport(cfg Config) *http.Transport {
+	proxy := cfg.Proxy
+	if proxy == nil {
+		proxy = http.ProxyFromEnvironment
+	}
 	return &http.Transport{
-		Proxy:             http.ProxyFromEnvironment,
-		TLSClientConfig:   &tls.Config{MinVersion: tls.VersionTLS12},
+		Proxy: func(r *http.Request) (*url.URL, error) {
+			if isLoopback(r.URL.Hostname()) {
+				return nil, nil //nolint:nilnil // http.Transport's way to say "none"
+			}
+			return proxy(r)
+		},
+		TLSClientConfig:   &tls.Config{MinVersion: tls.VersionTLS12, RootCAs: cfg.Roots},
 		ForceAttemptHTTP2: true,
 		MaxIdleConns:      1,
 		IdleConnTimeout:   30 * time.Second,

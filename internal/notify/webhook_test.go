@@ -8,8 +8,12 @@ import (
 	"crypto/x509"
 	"encoding/hex"
 	"errors"
+	"io"
+	"log"
+	"log/slog"
 	"net"
 	"net/http"
+	"net/http/httptest"
 	"net/url"
 	"os"
 	"path/filepath"
@@ -20,6 +24,8 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/m365-token-broker/broker/internal/token"
 )
 
 // TestPace: the waits between the attempts, and what ends them.
@@ -239,6 +245,44 @@ func TestCanary(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// TestRealWebhook: over TLS, to a server whose root only the settings know, through
+// no proxy on this machine.
+func TestRealWebhook(t *testing.T) {
+	var got []byte
+	server := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		got, _ = io.ReadAll(r.Body)
+		w.WriteHeader(http.StatusAccepted)
+	}))
+	server.Config.ErrorLog = log.New(io.Discard, "", 0)
+	server.StartTLS()
+	defer server.Close()
+	roots := x509.NewCertPool()
+	roots.AddCert(server.Certificate())
+	proxy := func(*http.Request) (*url.URL, error) { return nil, errAway }
+	for _, tt := range []struct {
+		roots *x509.CertPool
+		want  Outcome
+	}{
+		{roots, Outcome{"webhook", true, "127.0.0.1 took the test event."}},
+		{x509.NewCertPool(), Outcome{"webhook", false, "127.0.0.1 has a certificate that this machine does not trust; see ca_file."}},
+	} {
+		n, err := New(Config{Sinks: Sinks{Webhook: token.NewSecret(server.URL + "/CANARY")}, Log: slog.New(slog.DiscardHandler), Roots: tt.roots, Proxy: proxy})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if outcomes := n.Test(t.Context()); len(outcomes) != 1 || outcomes[0] != tt.want {
+			t.Errorf("%+v", outcomes)
+		}
+	}
+	if !strings.Contains(string(got), `"state":"test"`) {
+		t.Errorf("%s", got)
+	}
+	transport := plainTransport(Config{Proxy: proxy})
+	if _, err := transport.Proxy(httptest.NewRequest(http.MethodPost, hook, nil)); !errors.Is(err, errAway) {
+		t.Errorf("the proxy is not asked: %v", err)
 	}
 }
 
