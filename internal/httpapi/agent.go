@@ -15,43 +15,44 @@ import (
 // of an agent that does not wait for work.
 const leastSync = time.Second
 
+// syncSlack is how much longer than its wait a sync may take.
+const syncSlack = 10 * time.Second
+
 // SyncAgent takes an agent's report and gives it work.
 func (s *Server) SyncAgent(c echo.Context, params SyncAgentParams) error {
 	if s.cfg.Outlook == nil {
 		return noOutlook()
 	}
-	if err := s.checkAgent(c.Request()); err != nil {
-		return err
-	}
 	var in AgentReport
 	if err := s.decode(c, "AgentReport", false, &in); err != nil {
 		return err
 	}
-	ctx, cancel := s.hold(c.Request().Context(), max(time.Duration(params.Wait)*time.Second, leastSync))
+	from := mapiadapter.From{User: s.agentUser(c.Request()), Wait: max(time.Duration(params.Wait)*time.Second, leastSync)}
+	ctx, cancel := s.hold(c.Request().Context(), from.Wait+syncSlack)
 	defer cancel()
-	orders, err := s.cfg.Outlook.Sync(ctx, in, false)
+	orders, err := s.cfg.Outlook.Sync(ctx, in, from)
 	if err != nil {
 		return err
 	}
 	return answer(c, http.StatusOK, ordersOf(orders))
 }
 
-// checkAgent looks at the process at the other end. A request that came over no
-// connection is from this process.
-func (s *Server) checkAgent(r *http.Request) error {
+// agentUser is who is at the other end; empty where that is not known, as for a
+// request that came over no connection.
+func (s *Server) agentUser(r *http.Request) string {
 	local, ok := r.Context().Value(http.LocalAddrContextKey).(net.Addr)
-	if s.cfg.Agent == nil || !ok {
-		return nil
+	if s.cfg.AgentUser == nil || !ok {
+		return ""
 	}
 	ours, err := netip.ParseAddrPort(local.String())
 	if err != nil {
-		return err
+		return ""
 	}
 	theirs, err := netip.ParseAddrPort(r.RemoteAddr)
 	if err != nil {
-		return err
+		return ""
 	}
-	return s.cfg.Agent(r.Context(), ours, theirs)
+	return s.cfg.AgentUser(r.Context(), ours, theirs)
 }
 
 func ordersOf(o mapiadapter.Orders) AgentOrders {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"net"
 	"net/http"
 	"net/netip"
@@ -48,7 +49,7 @@ func TestSync(t *testing.T) {
 			t.Errorf("answered after %v", took)
 		}
 		got := s.outlook.reports[0]
-		if got.Facts.Host != "APP01" || got.Facts.Account != `CONTOSO\svc` || got.Agent.PID != 7 || got.Facts.Session.ID != 3 || s.outlook.calls[0] != "sync 1.0.0 false" {
+		if got.Facts.Host != "APP01" || got.Facts.Account != `CONTOSO\svc` || got.Agent.PID != 7 || got.Facts.Session.ID != 3 || s.outlook.calls[0] != `sync 1.0.0 by "" for 30s` {
 			t.Errorf("report %+v, calls %v", got, s.outlook.calls)
 		}
 	})
@@ -87,12 +88,12 @@ func TestSyncOverlooksWhatItDoesNotKnow(t *testing.T) {
 	want[AgentOrders](s, s.do(call{method: "POST", path: "/v1/agent/sync", key: s.agent, body: body}), 200)
 }
 
-func TestTheProcessOfAnAgentIsLookedAt(t *testing.T) {
+func TestTheAccountOfAnAgentIsLookedAt(t *testing.T) {
 	var seen []string
 	s := newStack(t, func(c *Config) {
-		c.Agent = func(_ context.Context, local, remote netip.AddrPort) error {
+		c.AgentUser = func(_ context.Context, local, remote netip.AddrPort) string {
 			seen = append(seen, local.String()+" "+remote.String())
-			return token.NewError(token.KindDenied, "agent", "This agent runs as another account than the broker.")
+			return "S-1-5-21-1"
 		}
 	})
 	s.outlook.orders.Work = []mapiadapter.Work{{ID: "x", Target: "archive", Kind: mapiadapter.WorkProbe}}
@@ -100,15 +101,35 @@ func TestTheProcessOfAnAgentIsLookedAt(t *testing.T) {
 		return context.WithValue(t.Context(), http.LocalAddrContextKey, addr)
 	}
 	c := call{method: "POST", path: "/v1/agent/sync", key: s.agent, body: agentReport}
-	c.ctx = local(&net.TCPAddr{IP: net.IPv4(127, 0, 0, 1), Port: 8477})
-	s.problem(s.do(c), 403, token.KindDenied)
-	c.ctx = local(pipeAddr{}) // cannot be asked about
-	s.problem(s.do(c), 500, token.KindInternal)
-	c.ctx = nil // of this process
-	want[AgentOrders](s, s.do(c), 200)
+	for _, tt := range []struct {
+		ctx  context.Context
+		want string
+	}{
+		{local(&net.TCPAddr{IP: net.IPv4(127, 0, 0, 1), Port: 8477}), "S-1-5-21-1"},
+		{local(pipeAddr{}), ""}, // cannot be asked about
+		{nil, ""},               // of this process
+	} {
+		c.ctx, s.outlook.calls = tt.ctx, nil
+		want[AgentOrders](s, s.do(c), 200)
+		if got := s.outlook.calls[0]; got != fmt.Sprintf("sync 1.0.0 by %q for 1s", tt.want) {
+			t.Errorf("%s, want %q", got, tt.want)
+		}
+	}
 	if !slices.Equal(seen, []string{"127.0.0.1:8477 127.0.0.1:50000"}) {
 		t.Errorf("looked at %q", seen)
 	}
+}
+
+func TestASyncEndsWithTheServer(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newStack(t)
+		time.AfterFunc(5*time.Second, func() { close(s.server.stopping) })
+		began := time.Now()
+		want[AgentOrders](s, s.do(call{method: "POST", path: "/v1/agent/sync?wait=60", key: s.agent, body: agentReport}), 200)
+		if took := time.Since(began); took != 5*time.Second {
+			t.Errorf("answered after %v", took)
+		}
+	})
 }
 
 type pipeAddr struct{}

@@ -38,9 +38,9 @@ type TargetKeeper interface {
 
 // AgentDesk is where an Outlook agent gets its work.
 type AgentDesk interface {
-	// Sync takes the report at once, then waits for work until ctx ends, and gives
-	// what there is. inBroker is for an agent that the broker itself is.
-	Sync(ctx context.Context, r mapiadapter.Report, inBroker bool) (mapiadapter.Orders, error)
+	// Sync takes the report at once, then waits for work for as long as from says
+	// and until ctx ends, and gives what there is.
+	Sync(ctx context.Context, r mapiadapter.Report, from mapiadapter.From) (mapiadapter.Orders, error)
 }
 
 // Outlook is the whole Outlook fallback.

@@ -364,3 +364,6 @@ func sameSet(a, b string) bool {
 	slices.Sort(y)
 	return slices.Equal(x, y)
 }
+
+// The adapter is what this package asks for.
+var _ Outlook = (*mapiadapter.Adapter)(nil)

@@ -109,11 +109,14 @@ func (f *fakeOutlook) History(name string, n int) ([]mapiadapter.Entry, error) {
 	return f.entries[max(0, len(f.entries)-n):], f.err
 }
 
-func (f *fakeOutlook) Sync(ctx context.Context, r mapiadapter.Report, inBroker bool) (mapiadapter.Orders, error) {
-	f.note("sync %s %v", r.Agent.Version, inBroker)
+func (f *fakeOutlook) Sync(ctx context.Context, r mapiadapter.Report, from mapiadapter.From) (mapiadapter.Orders, error) {
+	f.note("sync %s by %q for %v", r.Agent.Version, from.User, from.Wait)
 	f.reports = append(f.reports, r)
 	if len(f.orders.Work) == 0 && f.err == nil {
-		<-ctx.Done()
+		select {
+		case <-time.After(from.Wait):
+		case <-ctx.Done():
+		}
 	}
 	return f.orders, f.err
 }

@@ -71,9 +71,10 @@ type Config struct {
 	Consumers *consumer.Registry
 	// Outlook is the Outlook fallback; nil: no target is configured.
 	Outlook Outlook
-	// Agent may refuse an Outlook agent by the process at the other end of its
-	// connection, whose addresses these are; nil: its key is enough.
-	Agent func(ctx context.Context, local, remote netip.AddrPort) error
+	// AgentUser is the SID of the account at the other end of an Outlook agent's
+	// connection, whose addresses these are; empty where the system does not tell.
+	// nil: nobody looks.
+	AgentUser func(ctx context.Context, local, remote netip.AddrPort) string
 	// Status says what is true now; the server adds accounts, consumers, Outlook
 	// targets and uptime.
 	Status func(ctx context.Context) Status
