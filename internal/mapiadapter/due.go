@@ -10,11 +10,22 @@ func freshnessOf(s State, l Limits, now time.Time) Freshness {
 		return Expired
 	case s.LastProof.IsZero(), !s.BlindSince.IsZero() && s.LastProof.Before(s.BlindSince):
 		return Unknown
-	case !now.Before(l.dueOn(s)):
+	case s.needed(l, now):
 		return Due
 	default:
 		return Fresh
 	}
+}
+
+// needed reports whether access is to be renewed: it was refused, never proved,
+// or its proof is too old. Not seeing has no part in it, and so causes nothing.
+func (s *State) needed(l Limits, now time.Time) bool {
+	return s.Failed || s.LastProof.IsZero() || s.aged(l, now)
+}
+
+// aged reports whether the last proof is too old, and nothing else is wrong.
+func (s *State) aged(l Limits, now time.Time) bool {
+	return !s.Failed && !s.LastProof.IsZero() && !now.Before(l.dueOn(*s))
 }
 
 // lifetime is how long access lasts after a proof, as far as we know.
@@ -41,7 +52,7 @@ func (s *State) prove(kind ProofKind, on, now time.Time, l Limits) {
 	if s.LastProof.IsZero() || on.After(s.LastProof) || s.Failed {
 		s.LastProof, s.Proof = on, kind
 	}
-	s.Failed, s.Account, s.ProbeFails, s.Failures, s.HResult = false, false, 0, 0, 0
+	s.Failed, s.Account, s.ProbeFails, s.Failures, s.Deferred, s.HResult = false, false, 0, 0, 0, 0
 	s.Pending = nil
 }
 
@@ -51,13 +62,13 @@ func (s *State) prove(kind ProofKind, on, now time.Time, l Limits) {
 func (s *State) fail(ev Event, now time.Time, l Limits) {
 	s.HResult = ev.HResult
 	s.Account = ev.Class == ClassAccount
-	if s.Failed {
-		return
+	first := !s.Failed
+	if first || stretch(s.LastFailure, now) >= l.Debounce {
+		s.Failed, s.LastFailure = true, now
 	}
-	s.Failed, s.LastFailure = true, now
 	age := stretch(s.LastProof, now)
 	switch {
-	case s.LastProof.IsZero():
+	case !first, s.LastProof.IsZero():
 	case age < l.Refute:
 		if s.Proof != ProofConsumer {
 			s.Refuted++
@@ -76,17 +87,50 @@ func (s *State) want(kind CauseKind, now time.Time) {
 	}
 }
 
-// causes looks, while the machine is idle, for a reason to renew.
+// causes looks for a reason to renew.
 func (s *State) causes(in Input, now time.Time) {
-	l := in.Limits
-	switch fresh := freshnessOf(*s, l, now); {
-	case s.Pending != nil, !in.Sight.Known:
-	case s.LastProof.IsZero() && s.BlindSince.IsZero() && !s.Failed:
+	l, w := in.Limits, in.Sight
+	switch {
+	case s.Pending != nil, !w.Known:
+	case s.Failed:
+		s.refusal(l, now)
+	case !w.Agent: // what nobody looks at is no reason
+	case s.LastProof.IsZero():
 		s.want(CauseFirst, now)
-	case fresh == Due && !s.probing(in, now):
+	case s.aged(l, now) && !s.probing(in, now):
 		s.want(CauseAge, now)
-	case in.Target.Policy == Supervise && stretch(s.AbsentSince, now) >= l.Gone:
+	case gone(*s, in, now):
 		s.want(CauseGone, now)
+	}
+}
+
+// refusal makes a cause of a probe that failed twice, or of a consumer's report,
+// once within the time of Debounce.
+func (s *State) refusal(l Limits, now time.Time) {
+	switch {
+	case s.ProbeFails >= 2:
+		s.want(CauseProbe, now)
+	case s.Reported.IsZero() || now.Sub(s.Reported) >= l.Debounce:
+		s.Reported = now
+		s.want(CauseReport, now)
+	}
+}
+
+// gone reports whether Outlook is missing where it is meant to run all the time.
+func gone(s State, in Input, now time.Time) bool {
+	return in.Target.Policy == Supervise && !s.AbsentSince.IsZero() && now.Sub(s.AbsentSince) >= in.Limits.Gone
+}
+
+// stands reports whether a cause is still one. What was asked for by force is;
+// else there is nothing to do where access turned out to be well.
+func (s *State) stands(c Cause, in Input, now time.Time) bool {
+	switch {
+	case c.Force, s.needed(in.Limits, now):
+		return true
+	case c.Kind == CauseGone:
+		return in.Sight.Outlook == OutlookAbsent
+	default:
+		return c.Kind == CauseEnsure && freshnessOf(*s, in.Limits, now) != Fresh
 	}
 }
 
@@ -108,7 +152,7 @@ func (s *State) probing(in Input, now time.Time) bool {
 func (s *State) askProbe(in Input, now time.Time) bool {
 	unanswered := s.ProbeAskedOn.After(s.ProbeOn) && stretch(s.ProbeAskedOn, now) < in.Limits.ProbeEvery
 	switch {
-	case !s.canProbe(in), unanswered, freshnessOf(*s, in.Limits, now) != Due:
+	case !s.canProbe(in), unanswered, !s.aged(in.Limits, now):
 		return false
 	case s.ProbeFails == 1:
 		return stretch(s.ProbeOn, now) >= in.Limits.ProbeAgain
@@ -117,6 +161,10 @@ func (s *State) askProbe(in Input, now time.Time) bool {
 	}
 }
 
+// canProbe reports whether the answer of a probe would mean anything: an Outlook
+// that is starting or hangs holds the lock that every MAPI logon waits for.
 func (s *State) canProbe(in Input) bool {
-	return in.Target.Probe && !s.ProbeUnusable && in.Sight.Agent
+	w := in.Sight
+	seen := w.Outlook != OutlookDeaf && w.Outlook != OutlookUnknown
+	return in.Target.Probe && !s.ProbeUnusable && w.Agent && seen && w.Obstacle == ReasonNone
 }

@@ -1,19 +1,21 @@
 package mapiadapter
 
-import "github.com/m365-token-broker/broker/internal/mapiadapter/desktop"
+import (
+	"time"
+
+	"github.com/m365-token-broker/broker/internal/mapiadapter/desktop"
+)
 
 // event takes what happened into the state. Where a phase is left by it, it is
 // left here; what follows from time and sight alone is in phases.go.
 func (m *machine) event() {
 	switch ev := m.in.Event; ev.Kind {
 	case EventStarted:
-		if m.s.Phase == Trigger {
-			// Whether the agent got the work is not known, so it is not given again.
-			m.enter(Observe, ReasonNone)
-		}
+		m.started()
 	case EventEnsure:
 		if m.s.Phase == Idle && (ev.Force || freshnessOf(m.s, m.in.Limits, m.now) != Fresh) {
 			m.s.want(CauseEnsure, m.now)
+			m.s.Pending.Force = m.s.Pending.Force || ev.Force
 		}
 	case EventReportOK:
 		m.proof(ProofConsumer)
@@ -33,19 +35,34 @@ func (m *machine) event() {
 	}
 }
 
-// proof takes an event that proves the access.
+// started begins with a state of the ledger. What lasted when it was written may
+// have been interrupted since.
+func (m *machine) started() {
+	m.s.mend(m.in.Limits, m.now)
+	m.s.AbsentSince, m.s.AskingSince, m.s.CutOffSince = time.Time{}, time.Time{}, time.Time{}
+	if m.s.Phase == Trigger {
+		// Whether the agent got the work is not known, so it is not given again.
+		m.enter(Observe, ReasonNone)
+	}
+}
+
+// proof takes an event that proves the access. Where the service's own logon is
+// broken, only the service can prove anything.
 func (m *machine) proof(kind ProofKind) {
+	if m.s.Phase == Session0Broken && kind != ProofConsumer {
+		return
+	}
 	m.s.prove(kind, m.now, m.now, m.in.Limits)
-	m.s.CacheMark = maxTime(m.s.CacheMark, m.in.Sight.CacheOn)
+	if on := m.in.Sight.CacheOn; !on.IsZero() {
+		m.s.CacheMark = on
+	}
 	switch m.s.Phase {
 	case Precheck, Trigger, Observe, Backoff:
 		m.enter(Idle, ReasonNone)
 	case NeedsUser:
 		m.enter(Precheck, ReasonNone)
 	case Session0Broken:
-		if kind == ProofConsumer {
-			m.enter(Precheck, ReasonNone)
-		}
+		m.enter(Precheck, ReasonNone)
 	case Suspended:
 		m.reopen()
 	}
@@ -59,20 +76,14 @@ func (m *machine) reopen() {
 	}
 }
 
-// reported is a consumer's error.
+// reported is a consumer's error. What follows from it is idle's, which makes a
+// cause of it as long as it stands.
 func (m *machine) reported(ev Event) {
-	s := &m.s
-	switch {
-	case ev.Class == ClassOther, ev.Class == ClassLogon && s.ProbeFails == 0:
-		s.HResult = ev.HResult
+	if ev.Class == ClassOther || ev.Class == ClassLogon && m.s.ProbeFails == 0 {
+		m.s.HResult = ev.HResult
 		return
 	}
-	s.fail(ev, m.now, m.in.Limits)
-	if s.Phase != Idle || (!s.Reported.IsZero() && m.now.Sub(s.Reported) < m.in.Limits.Debounce) {
-		return
-	}
-	s.Reported = m.now
-	s.want(CauseReport, m.now)
+	m.s.fail(ev, m.now, m.in.Limits)
 }
 
 // probed is the answer of a probe. In the service's logon it counts as what the
@@ -87,18 +98,14 @@ func (m *machine) probed(ev Event) {
 	case ev.OK:
 		s.ProbeOn, s.ProbeFails = m.now, 0
 		m.proof(ProofProbe)
-	case ev.Class == ClassOther:
+	case ev.Class == ClassOther, w.Obstacle != ReasonNone:
 		s.ProbeOn = m.now
 	case w.connected():
 		s.ProbeOn, s.ProbeFails, s.ProbeUnusable = m.now, 0, true
 	default:
 		s.ProbeOn = m.now
-		s.ProbeFails++
-		if s.ProbeFails >= 2 && w.Obstacle == ReasonNone {
+		if s.ProbeFails++; s.ProbeFails >= 2 {
 			s.fail(ev, m.now, m.in.Limits)
-			if s.Phase == Idle {
-				s.want(CauseProbe, m.now)
-			}
 		}
 	}
 }
@@ -113,14 +120,11 @@ func (m *machine) result(ev Event) {
 	if ev.Outcome == Done && a.Action == ActionStart {
 		a.PID, m.s.OursPID, m.s.OursOn = ev.PID, ev.PID, m.now
 	}
-	if m.s.Phase != Trigger {
-		return
-	}
 	switch ev.Outcome {
 	case Done:
-		m.enter(Observe, ReasonNone)
+		m.underWay()
 	case Declined:
-		m.wait(ReasonDeclined)
+		m.putOff(ReasonDeclined)
 	case Refused:
 		m.refused(ev.Refusal)
 	default:
@@ -128,11 +132,18 @@ func (m *machine) result(ev Event) {
 	}
 }
 
+// underWay goes on to wait for proof; after a restart that has begun already.
+func (m *machine) underWay() {
+	if m.s.Phase == Trigger {
+		m.enter(Observe, ReasonNone)
+	}
+}
+
 // refused is work that the agent found it must not do.
 func (m *machine) refused(why string) {
 	switch why {
 	case desktop.RefusedRunning:
-		m.enter(Observe, ReasonNone)
+		m.underWay()
 	case desktop.RefusedProfile:
 		m.enter(NeedsUser, ReasonWrongProfile)
 	case desktop.RefusedNoOutlook:
@@ -156,10 +167,7 @@ func (m *machine) resume() {
 	case Idle, Precheck, Trigger, Observe:
 		return
 	}
-	m.s.Failures, m.s.Refuted, m.s.Closings, m.s.Account = 0, 0, 0, false
+	m.s.Failures, m.s.Deferred, m.s.Refuted, m.s.Closings, m.s.Account = 0, 0, 0, 0, false
 	m.s.AgentStarts, m.s.ProbeUnusable = 0, false
-	if freshnessOf(m.s, m.in.Limits, m.now) != Fresh {
-		m.s.want(CausePerson, m.now)
-	}
-	m.enter(Precheck, ReasonNone)
+	m.afresh()
 }

@@ -54,10 +54,12 @@ const (
 // Sight is what is known of the world at one moment, from the target's side.
 type Sight struct {
 	On       time.Time // of the agent's last look; zero: there was none since our start
+	ReachOn  time.Time // of the last look at network and clock; zero: nobody says when
 	Known    bool      // enough has been seen since our start to judge by
 	Obstacle Reason    // ReasonNetwork or ReasonClock; else none
 	Sessions Sessions
-	Agent    bool // it is there and speaks to us
+	Agent    bool      // it is there and speaks to us
+	AgentOn  time.Time // when it began; zero: not known
 	Broken   Reason
 	Mark     string // changes when the installation, the profiles or the settings do
 

@@ -4,6 +4,10 @@ import "time"
 
 // Limits are the times and numbers of the machine.
 type Limits struct {
+	Look          time.Duration // how often the world is looked at
+	LookBusy      time.Duration // and while an attempt is being made, by the agent too
+	LookQuiet     time.Duration // how often the agent looks else
+	AgentAbsent   time.Duration // an agent not heard of for this long is gone
 	Precheck      time.Duration
 	Trigger       time.Duration
 	Observe       time.Duration
@@ -49,6 +53,7 @@ type Allowance struct {
 func DefaultLimits() Limits {
 	const m, h = time.Minute, time.Hour
 	return Limits{
+		Look: m, LookBusy: 5 * time.Second, LookQuiet: 30 * time.Second, AgentAbsent: 75 * time.Second,
 		Precheck: 30 * time.Second, Trigger: 90 * time.Second, Observe: 5 * m, ObserveLogon: 10 * m, NewLogon: 15 * m,
 		HandOver: 40 * time.Second, Disconnected: 3 * m, Asking: 15 * time.Second,
 		SettleLogon: 90 * time.Second, SettlePerson: 60 * time.Second, Gone: 2 * m, Closing: 10 * m,

@@ -1,6 +1,11 @@
 package mapiadapter
 
-import "time"
+import (
+	"slices"
+	"time"
+
+	"github.com/m365-token-broker/broker/internal/mapiadapter/desktop"
+)
 
 // machine is one step of a target's machine.
 type machine struct {
@@ -8,7 +13,7 @@ type machine struct {
 	in  Input
 	now time.Time
 
-	evidence bool // Office wrote a token while Outlook is connected, and that was not known yet
+	evidence bool // in this step it was seen that Office had renewed by itself
 	steps    []Step
 	dos      []Do
 }
@@ -21,8 +26,11 @@ const maxHops = 8
 // transitions that takes, and what is to be done. It is pure, and total: any
 // state of the ledger and any input give an answer.
 func Next(s State, in Input, now time.Time) (State, []Step, []Do) {
-	m := machine{s: s.clone(), in: in, now: now}
-	m.s.rebase(now)
+	m := machine{s: s.clone(), in: in, now: now.Round(0)} // the state is kept on disk, by the wall clock
+	if !slices.Contains(Phases(), s.Phase) {
+		m.s.Phase = Idle // of a broker that is newer than we
+	}
+	m.s.rebase(in.Limits, m.now)
 	m.look()
 	m.event()
 	for range maxHops {
@@ -50,13 +58,13 @@ func (m *machine) enter(to Phase, why Reason) {
 	}
 	m.steps = append(m.steps, step)
 	m.s.Phase, m.s.Reason, m.s.Since = to, why, m.now
-	m.s.Settle, m.s.Mark = time.Time{}, ""
+	m.s.Settle, m.s.Mark, m.s.MarkBlind = time.Time{}, "", false
 	m.s.Reminders, m.s.NextReminder = 0, time.Time{}
 	switch to {
 	case Precheck, Observe:
 		m.do(Do{Kind: DoLook})
-	case Unsupported:
-		m.s.Mark = m.in.Sight.Mark
+	case Unsupported, Session0Broken:
+		m.s.Mark, m.s.MarkBlind = m.in.Sight.Mark, !m.in.Sight.Agent
 	}
 	if to != Precheck || step.From == Idle && step.Cause != "" {
 		m.do(Do{Kind: DoTell, Step: step})
@@ -72,33 +80,43 @@ func (m *machine) look() {
 		return
 	}
 	running := w.Outlook != OutlookAbsent && w.Outlook != OutlookUnknown
-	mark(&m.s.BlindSince, !w.Agent || w.Outlook == OutlookDeaf, m.now)
+	mark(&m.s.BlindSince, !w.Agent || w.Outlook == OutlookDeaf || w.Outlook == OutlookUnknown, m.now)
 	mark(&m.s.AbsentSince, w.Agent && w.Outlook == OutlookAbsent, m.now)
 	mark(&m.s.AskingSince, w.Agent && running && w.Asking != "", m.now)
-	mark(&m.s.CutOffSince, w.Agent && w.Outlook == OutlookHere && w.Obstacle == ReasonNone &&
-		(w.Mode == modeDisconnected || w.Mode == modeCachedDisconnected), m.now)
+	cutOff := w.Agent && w.Outlook == OutlookHere && w.Obstacle == ReasonNone && (w.Mode == modeDisconnected || w.Mode == modeCachedDisconnected)
+	if mark(&m.s.CutOffSince, cutOff, m.now) {
+		m.do(Do{Kind: DoLook}) // is it the network?
+	}
 	m.people()
 	m.ours()
 	m.watch()
 }
 
-// people notices a logon, an unlock and a reconnect, and when each has settled.
+// people notices a logon, an unlock and a reconnect, and when each will have
+// settled, where the phase waits for that.
 func (m *machine) people() {
-	w, seen := m.in.Sight, &m.s.Seen
+	w, l, seen := m.in.Sight, m.in.Limits, &m.s.Seen
 	if w.Sessions == SessionsNone {
 		*seen = Seen{}
+		m.s.AgentLogon, m.s.AgentStarts = "", 0
 		return
 	}
 	if w.Logon == "" {
 		return
 	}
-	switch {
-	case seen.Logon != w.Logon:
-		m.s.Settle = m.now.Add(m.in.Limits.SettleLogon)
-	case seen.Locked && !w.Locked, seen.State != string(w.State) && w.State == "active":
-		m.s.Settle = m.now.Add(m.in.Limits.SettlePerson)
-	}
+	logon := seen.Logon != w.Logon
+	person := logon || seen.Locked && !w.Locked || seen.State != string(w.State) && w.State == desktop.SessionActive
 	*seen = Seen{Logon: w.Logon, State: string(w.State), Locked: w.Locked}
+	switch m.s.Phase {
+	case NeedsUser:
+		if person {
+			m.s.Settle = m.now.Add(l.SettlePerson)
+		}
+	case WaitSession, Suspended, Unsupported:
+		if logon {
+			m.s.Settle = m.now.Add(l.SettleLogon)
+		}
+	}
 }
 
 // ours follows the Outlook that we started, for as long as its end tells what a
@@ -113,10 +131,10 @@ func (m *machine) ours() {
 			continue
 		}
 		if s.Attempt != nil && s.Attempt.PID == e.PID {
-			s.Attempt.Exit = &e.ExitCode
+			s.Attempt.Exit, s.Attempt.ExitOn = &e.ExitCode, e.On
 		}
 		switch lived := e.On.Sub(s.OursOn); {
-		case e.ExitCode != 0, w.New:
+		case e.ExitCode != 0, w.New && lived < l.HandOver:
 		case m.now.Sub(s.OursOn) < l.HandOver:
 			return // new Outlook may still come up in its place
 		case lived < l.Closing:
@@ -132,28 +150,39 @@ func (m *machine) ours() {
 	}
 }
 
-// watch takes a renewal that came by itself for the proof it is.
+// watch takes a renewal that came by itself for the proof it is. The newest time
+// of a file may also go back, where the clock did or a file is gone.
 func (m *machine) watch() {
 	s, w := &m.s, m.in.Sight
-	if !w.connected() || !w.CacheOn.After(s.CacheMark) {
+	if !w.connected() || w.CacheOn.IsZero() || w.CacheOn.Equal(s.CacheMark) {
 		return
 	}
-	on := w.CacheOn
-	if on.After(m.now) {
-		on = m.now
-	}
-	fresh := freshnessOf(*s, m.in.Limits, m.now) == Fresh
+	on := minTime(w.CacheOn, m.now)
 	switch {
 	case s.Phase == Trigger, s.Phase == Observe: // proof of an attempt is newer than the attempt
 		return
-	case s.Failed && !on.After(s.LastFailure):
-	case fresh && on.Sub(s.LastProof) < m.in.Limits.WatchProof:
+	case s.Phase == Session0Broken: // what Outlook renews has been refuted
+		return
+	case s.Failed && !on.After(s.LastFailure), !on.After(s.LastProof): // nothing new
+	case !s.needed(m.in.Limits, m.now) && on.Sub(s.LastProof) < m.in.Limits.WatchProof:
 		return
 	default:
 		m.evidence = true
 		s.prove(ProofEvidence, on, m.now, m.in.Limits)
 	}
 	s.CacheMark = w.CacheOn
+}
+
+// seenSince reports whether the agent looked after t. A time in the future is of
+// a look before the clock was set back.
+func (m *machine) seenSince(t time.Time) bool {
+	return m.in.Sight.On.After(t) && !m.in.Sight.On.After(m.now)
+}
+
+// reachedSince is the same of network and clock; nobody looking is enough.
+func (m *machine) reachedSince(t time.Time) bool {
+	on := m.in.Sight.ReachOn
+	return on.IsZero() || on.After(t) && !on.After(m.now)
 }
 
 // remind tells people again of what waits for them.
@@ -177,9 +206,12 @@ func (m *machine) remind() {
 		s.NextReminder = next()
 		return
 	}
-	if !m.now.Before(s.NextReminder) {
+	if m.now.Before(s.NextReminder) {
+		return
+	}
+	for !m.now.Before(s.NextReminder) { // several may have passed while no broker ran: they are one
 		s.Reminders++
 		s.NextReminder = next()
-		m.do(Do{Kind: DoTell, Remind: s.Reminders})
 	}
+	m.do(Do{Kind: DoTell, Remind: s.Reminders})
 }

@@ -9,7 +9,7 @@ import (
 // phase leaves the phase where time or sight say so; see the design's table in
 // docs/mapi.md.
 func (m *machine) phase() {
-	if !m.in.Sight.Known && m.s.Phase != Trigger && m.s.Phase != Observe {
+	if !m.in.Sight.Known && m.s.Phase != Trigger {
 		return // after a start, nothing is judged before something was seen
 	}
 	switch m.s.Phase {
@@ -18,9 +18,7 @@ func (m *machine) phase() {
 	case Precheck:
 		m.precheck()
 	case Trigger:
-		if stretch(m.s.Since, m.now) >= m.in.Limits.Trigger {
-			m.lose(ReasonNoAnswer)
-		}
+		m.trigger()
 	case Observe:
 		m.observe()
 	case NeedsUser:
@@ -32,7 +30,7 @@ func (m *machine) phase() {
 	case Backoff:
 		m.backoff()
 	case Suspended:
-		if m.evidence || m.settled() {
+		if m.newEvidence() || m.settled() {
 			m.reopen()
 		}
 	case Unsupported, Session0Broken:
@@ -53,7 +51,7 @@ func (m *machine) idle() {
 	}
 	unknown := freshnessOf(*s, m.in.Limits, m.now) == Unknown
 	if blocked, _ := m.blocked(); s.Pending != nil || unknown && blocked != "" {
-		m.enter(Precheck, ReasonNone)
+		m.enter(Precheck, ReasonNone) // which says what it is that blocks us
 	}
 }
 
@@ -62,6 +60,8 @@ func (m *machine) idle() {
 func (m *machine) blocked() (Phase, Reason) {
 	w := m.in.Sight
 	switch {
+	case m.s.Closings >= 2:
+		return Suspended, ReasonUserClosed
 	case w.Obstacle != ReasonNone:
 		return Backoff, w.Obstacle
 	case w.Broken != ReasonNone:
@@ -80,7 +80,15 @@ func (m *machine) blocked() (Phase, Reason) {
 
 func (m *machine) precheck() {
 	s, w, l := &m.s, m.in.Sight, m.in.Limits
-	if w.Agent && !w.On.After(s.Since) && stretch(s.Since, m.now) < l.Precheck {
+	if s.causes(m.in, m.now); s.Pending != nil && !s.stands(*s.Pending, m.in, m.now) {
+		s.Pending = nil
+	}
+	if s.Pending == nil && freshnessOf(*s, l, m.now) == Fresh {
+		m.enter(Idle, ReasonNone)
+		return
+	}
+	seen := !w.Agent || m.seenSince(s.Since)
+	if !(seen && m.reachedSince(s.Since)) && stretch(s.Since, m.now) < l.Precheck {
 		return // a new look is on its way
 	}
 	if to, why := m.blocked(); to == Backoff {
@@ -90,24 +98,21 @@ func (m *machine) precheck() {
 		m.enter(to, why)
 		return
 	}
-	if s.Pending == nil || (freshnessOf(*s, l, m.now) == Fresh && !s.Pending.evenFresh()) {
-		s.Pending = nil
+	switch why := m.asked(); {
+	case s.Pending == nil:
 		m.enter(Idle, ReasonNone)
-		return
-	}
-	if why := m.asked(); why != ReasonNone {
+	case !seen: // nothing is done on what was seen too long ago
+		m.wait(ReasonNoAnswer)
+	case why != ReasonNone:
 		m.enter(NeedsUser, why)
-		return
+	default:
+		m.chooseAction()
 	}
-	m.chooseAction()
 }
-
-// evenFresh reports whether the cause stands although access is fresh.
-func (c *Cause) evenFresh() bool { return c.Kind == CauseEnsure || c.Kind == CauseGone }
 
 // asked is what a window has been asking a person for long enough.
 func (m *machine) asked() Reason {
-	if m.s.AskingSince.IsZero() || stretch(m.s.AskingSince, m.now) < m.in.Limits.Asking {
+	if m.s.AskingSince.IsZero() || m.now.Sub(m.s.AskingSince) < m.in.Limits.Asking {
 		return ReasonNone
 	}
 	if m.in.Sight.Asking == desktop.AskingSignIn {
@@ -170,35 +175,83 @@ func (m *machine) begin(action ActionKind) {
 	}
 }
 
+// trigger ends without an answer. An agent that went away is nobody's failure.
+func (m *machine) trigger() {
+	switch w := m.in.Sight; {
+	case stretch(m.s.Since, m.now) < m.in.Limits.Trigger:
+	case w.Known && !w.Agent:
+		m.wait(ReasonBlind)
+	default:
+		m.lose(ReasonNoAnswer)
+	}
+}
+
 func (m *machine) observe() {
 	s, w, l := &m.s, m.in.Sight, m.in.Limits
 	if s.Attempt == nil { // not a state that we make
 		m.enter(Idle, ReasonNone)
 		return
 	}
-	if w.connected() && w.On.After(s.Attempt.On) && w.CacheOn.After(s.Attempt.CacheOn) && !w.CacheOn.Before(s.Attempt.On.Truncate(time.Second)) {
+	connected := w.connected() && m.seenSince(s.Attempt.On)
+	if connected && m.renewed() {
 		m.proof(ProofEvidence)
 		return
 	}
-	if w.connected() && s.canProbe(m.in) && s.ProbeAskedOn.Before(s.Attempt.On) {
+	if connected && s.canProbe(m.in) && s.ProbeAskedOn.Before(s.Attempt.On) {
 		s.ProbeAskedOn = m.now
 		m.do(Do{Kind: DoProbe})
 	}
-	if s.OursOn.After(s.Attempt.On) || s.OursOn.Equal(s.Attempt.On) {
-		if m.gone() {
-			return
-		}
+	if s.Attempt.Cause.Kind == CauseGone && connected && !s.needed(l, m.now) {
+		m.enter(Idle, ReasonNoNewToken) // it runs again, and that was all
+		return
+	}
+	if m.missing() {
+		return
 	}
 	switch why := m.asked(); {
 	case why != ReasonNone:
 		m.enter(NeedsUser, why)
-	case stretch(s.CutOffSince, m.now) >= l.Disconnected && !s.CutOffSince.IsZero():
+	case m.cutOff():
 		m.enter(NeedsUser, ReasonSignIn)
-	case stretch(s.Since, m.now) < l.observe(*s.Attempt):
+	case stretch(s.Since, m.now) >= l.observe(*s.Attempt):
+		m.unproved(connected)
+	}
+}
+
+// renewed reports whether a token-cache file was written since the attempt
+// began. Times of files may be kept to the second.
+func (m *machine) renewed() bool {
+	a, on := m.s.Attempt, m.in.Sight.CacheOn
+	return !on.Equal(a.CacheOn) && !on.Before(a.On.Truncate(time.Second))
+}
+
+// cutOff reports whether Outlook has been disconnected for long enough since the
+// attempt began, and not because of the network.
+func (m *machine) cutOff() bool {
+	since := m.s.CutOffSince
+	if since.IsZero() || !m.reachedSince(since) {
+		return false
+	}
+	return m.now.Sub(maxTime(since, m.s.Since)) >= m.in.Limits.Disconnected
+}
+
+// unproved ends an attempt whose time is over. It is a failure where Outlook was
+// asked and could have renewed, or a consumer is refused all the same.
+func (m *machine) unproved(connected bool) {
+	s, w := &m.s, m.in.Sight
+	switch {
 	case !w.Agent:
 		m.wait(ReasonBlind)
-	case w.connected():
-		m.wait(ReasonNoNewToken)
+	case w.Obstacle != ReasonNone:
+		m.wait(w.Obstacle)
+	case connected && s.Failed:
+		m.lose(ReasonNoNewToken)
+	case connected && s.needed(m.in.Limits, m.now):
+		m.putOff(ReasonNoNewToken)
+	case connected:
+		m.enter(Idle, ReasonNoNewToken)
+	case !s.Attempt.Answered && s.Attempt.Action != ActionObserve:
+		m.lose(ReasonNoAnswer)
 	default:
 		m.lose(ReasonNoProof)
 	}
@@ -211,19 +264,21 @@ func (l Limits) observe(a Attempt) time.Duration {
 	return l.Observe
 }
 
-// gone judges an Outlook that we started and that is not there any more.
-func (m *machine) gone() bool {
-	s, w, l := &m.s, m.in.Sight, m.in.Limits
-	young := stretch(s.OursOn, m.now) < l.HandOver
-	switch {
-	case w.Outlook != OutlookAbsent || !w.Agent || !w.On.After(s.OursOn):
+// missing judges an Outlook that we started and that is not there any more.
+func (m *machine) missing() bool {
+	s, w := &m.s, m.in.Sight
+	if s.OursOn.Before(s.Attempt.On) || w.Outlook != OutlookAbsent || !w.Agent || !m.seenSince(s.OursOn) {
 		return false
-	case w.New && young:
+	}
+	young := stretch(s.OursOn, m.now) < m.in.Limits.HandOver
+	brief := !s.Attempt.ExitOn.IsZero() && s.Attempt.ExitOn.Sub(s.OursOn) < m.in.Limits.HandOver
+	switch {
+	case w.New && (young || brief):
 		m.enter(Unsupported, ReasonNewOutlook)
 	case s.Attempt.Exit != nil && *s.Attempt.Exit != 0:
 		m.lose(ReasonCrashed)
 	case young:
-		return false
+		return false // new Outlook may still come up in its place
 	case s.Closings >= 2:
 		m.enter(Suspended, ReasonUserClosed)
 	default:
@@ -244,6 +299,12 @@ func (m *machine) lose(why Reason) {
 
 // wait puts off what is nobody's failure, and is not counted as one.
 func (m *machine) wait(why Reason) { m.pauseFor(m.s.Failures+1, why) }
+
+// putOff is the same for an attempt that came to nothing, each time for longer.
+func (m *machine) putOff(why Reason) {
+	m.s.Deferred++
+	m.pauseFor(m.s.Failures+m.s.Deferred, why)
+}
 
 func (m *machine) pauseFor(step int, why Reason) {
 	m.s.Retry = m.now.Add(m.in.Limits.backoff(step, m.in.Jitter))

@@ -110,6 +110,8 @@ type Cause struct {
 	ID   string    `json:"id"`
 	Kind CauseKind `json:"kind"`
 	On   time.Time `json:"on"`
+
+	Force bool `json:"force,omitzero"` // it stands although access is fresh
 }
 
 // ActionKind is what an attempt does to Outlook.
@@ -133,6 +135,7 @@ type Attempt struct {
 	PID      uint32     `json:"pid,omitzero"`       // of the Outlook it started
 	Answered bool       `json:"answered,omitzero"`  // the agent said what became of it
 	Exit     *uint32    `json:"exit,omitempty"`     // how that Outlook ended
+	ExitOn   time.Time  `json:"exit_on,omitzero"`   // when
 }
 
 // ProofKind is what proved that the consumer can work.
@@ -156,7 +159,7 @@ type State struct {
 	LastProof   time.Time     `json:"last_proof,omitzero"`
 	Proof       ProofKind     `json:"proof,omitempty"`
 	Failed      bool          `json:"failed,omitzero"`       // an authentication error came after the last proof
-	LastFailure time.Time     `json:"last_failure,omitzero"` // when
+	LastFailure time.Time     `json:"last_failure,omitzero"` // the last one; kept to Debounce
 	HResult     uint32        `json:"hresult,omitzero"`      // of the last report or failed probe
 	Account     bool          `json:"account,omitzero"`      // it says the account is disabled, or its password expired
 	Refuted     int           `json:"refuted,omitzero"`      // proofs in a row that the consumer contradicted at once
@@ -175,6 +178,7 @@ type State struct {
 	Attempt     *Attempt    `json:"attempt,omitempty"`     // in flight; nil: none is
 	Serial      uint64      `json:"serial,omitzero"`       // of causes and attempts
 	Failures    int         `json:"failures,omitzero"`     // counted, in a row
+	Deferred    int         `json:"deferred,omitzero"`     // attempts in a row that came to nothing and are nobody's failure
 	Retry       time.Time   `json:"retry,omitzero"`        // end of the backoff
 	LastTrigger time.Time   `json:"last_trigger,omitzero"` // of any kind
 	Starts      []time.Time `json:"starts,omitempty"`      // of Outlook, the latest; as many as the budget asks for
@@ -192,6 +196,7 @@ type State struct {
 	CutOffSince time.Time `json:"cut_off_since,omitzero"` // Outlook is disconnected
 	Settle      time.Time `json:"settle,omitzero"`        // when a logon or unlock is looked at
 	Mark        string    `json:"mark,omitempty"`         // the installation when it was found wrong
+	MarkBlind   bool      `json:"mark_blind,omitzero"`    // and no agent looked at it
 
 	// The agent's restarts, and what people were told.
 	AgentStarts  int       `json:"agent_starts,omitzero"`

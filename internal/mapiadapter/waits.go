@@ -11,26 +11,36 @@ func (m *machine) settled() bool {
 	return true
 }
 
+// newEvidence reports whether Office renewed by itself since the phase began.
+func (m *machine) newEvidence() bool { return m.evidence && m.s.LastProof.After(m.s.Since) }
+
 // needsUser ends when somebody did something. What it leads to is checked again
 // from the beginning.
 func (m *machine) needsUser() {
-	w := m.in.Sight
-	acted := m.settled() || m.evidence
-	switch m.s.Reason {
+	w, s, l := m.in.Sight, &m.s, m.in.Limits
+	seen := w.Agent && m.seenSince(s.Since) // what led here was not in the look before
+	acted := m.settled() || m.newEvidence()
+	switch s.Reason {
 	case ReasonAgent:
 		acted = acted || w.Agent
 	case ReasonWrongProfile, ReasonOtherSession:
-		acted = acted || w.Agent && (w.Outlook == OutlookHere || w.Outlook == OutlookAbsent)
+		acted = acted || seen && (w.Outlook == OutlookHere || w.Outlook == OutlookAbsent)
 	case ReasonOpenOutlook:
-		acted = acted || w.Agent && w.Outlook == OutlookHere
-	case ReasonSignIn, ReasonDialog:
-		acted = acted || w.connected() && m.s.AskingSince.IsZero()
+		acted = acted || seen && w.Outlook == OutlookHere
+	case ReasonSignIn, ReasonDialog: // answered, or gone together with Outlook
+		gone := !s.AbsentSince.IsZero() && m.now.Sub(s.AbsentSince) >= l.Gone
+		acted = acted || seen && (gone || w.connected() && s.AskingSince.IsZero())
 	}
 	if !acted {
 		return
 	}
-	m.s.Account = false
-	if freshnessOf(m.s, m.in.Limits, m.now) != Fresh {
+	s.Account = false
+	m.afresh()
+}
+
+// afresh goes back to the beginning after somebody did something.
+func (m *machine) afresh() {
+	if m.s.needed(m.in.Limits, m.now) {
 		m.s.want(CausePerson, m.now)
 	}
 	m.enter(Precheck, ReasonNone)
@@ -74,36 +84,59 @@ func (m *machine) waitAgent() {
 
 // backoff ends with its time, or when access came back without us.
 func (m *machine) backoff() {
-	fresh := freshnessOf(m.s, m.in.Limits, m.now) == Fresh
+	needed := m.s.needed(m.in.Limits, m.now)
 	switch {
-	case m.evidence && fresh:
+	case m.evidence && !needed:
 		m.enter(Idle, ReasonNone)
 	case m.now.Before(m.s.Retry):
 	default:
-		if !fresh {
+		if needed {
 			m.s.want(CauseRetry, m.now)
 		}
 		m.enter(Precheck, ReasonNone)
 	}
 }
 
-// stuck looks whether what cannot work has changed. What the facts cannot show
-// (new Outlook that took over) waits for another installation, or for classic
-// Outlook to run again.
+// stuck looks whether what cannot work has changed: another installation, or
+// other settings. What the facts do not show is also tried again after a new
+// logon, or with a new agent where it was the agent's; new Outlook that took
+// over, when classic Outlook runs.
 func (m *machine) stuck() {
 	w, s := m.in.Sight, &m.s
-	changed := w.Mark != "" && w.Mark != s.Mark
-	mended := w.Agent && w.Broken == ReasonNone && w.Outlook == OutlookHere
 	if s.Phase == Session0Broken {
+		m.session0()
 		return
 	}
-	if w.Broken == s.Reason || w.Mark == "" || !changed && !mended {
+	if w.Broken == s.Reason {
+		s.Mark, s.MarkBlind = w.Mark, !w.Agent
 		return
 	}
-	if freshnessOf(*s, m.in.Limits, m.now) != Fresh {
-		s.want(CausePerson, m.now)
+	again := w.Mark != s.Mark && (w.Agent || s.MarkBlind)
+	switch s.Reason {
+	case ReasonNewOutlook:
+		again = again || w.Agent && m.seenSince(s.Since) && w.Outlook == OutlookHere
+	case ReasonElevated:
+		again = again || m.settled() || w.Agent && w.AgentOn.After(s.Since)
+	default:
+		again = again || m.settled()
 	}
-	m.enter(Precheck, ReasonNone)
+	if again {
+		m.afresh()
+	}
+}
+
+// session0 waits for another installation; what a service sees of it is not to
+// be seen from a session.
+func (m *machine) session0() {
+	w, s := m.in.Sight, &m.s
+	switch {
+	case !w.Agent || w.Mark == s.Mark:
+	case s.MarkBlind:
+		s.Mark, s.MarkBlind = w.Mark, false
+	default:
+		s.Refuted = 0
+		m.afresh()
+	}
 }
 
 func maxTime(a, b time.Time) time.Time {
