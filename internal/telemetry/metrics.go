@@ -16,6 +16,10 @@ type instruments struct {
 	refreshes       metric.Int64Counter
 	gateRefusals    metric.Int64Counter
 	credstoreErrors metric.Int64Counter
+	mapiTriggers    metric.Int64Counter
+	mapiState       metric.Int64ObservableGauge
+	mapiFreshness   metric.Int64ObservableGauge
+	mapiProofAge    metric.Float64ObservableGauge
 	expiresIn       metric.Float64ObservableGauge
 	accountState    metric.Int64ObservableGauge
 	refreshTokenAge metric.Float64ObservableGauge
@@ -27,6 +31,10 @@ func newInstruments(m metric.Meter) (instruments, error) {
 		refreshes:       b.counter(MetricTokenRefreshes),
 		gateRefusals:    b.counter(MetricGateRefusals),
 		credstoreErrors: b.counter(MetricCredstoreErrors),
+		mapiTriggers:    b.counter(MetricMAPITriggers),
+		mapiState:       b.intGauge(MetricMAPIState),
+		mapiFreshness:   b.intGauge(MetricMAPIFreshness),
+		mapiProofAge:    b.floatGauge(MetricMAPIProofAge),
 		expiresIn:       b.floatGauge(MetricTokenExpiresIn),
 		accountState:    b.intGauge(MetricAccountState),
 		refreshTokenAge: b.floatGauge(MetricRefreshTokenAge),

@@ -21,6 +21,11 @@ const (
 	SpanCredstoreSave   = "credstore.save"    // a secret is written to the store
 	SpanCredstoreLoad   = "credstore.load"    // a secret is read from the store
 	SpanSignIn          = "signin"            // a person signs in, from start to end
+	SpanMAPIRenewal     = "mapi.renewal"      // one attempt to get Outlook to renew
+	SpanMAPIPrecheck    = "precheck"          // its parts: may, and can, Outlook be asked to renew?
+	SpanMAPITrigger     = "trigger"           // one action on Outlook
+	SpanMAPIObserve     = "observe"           // waiting for proof
+	SpanMAPIProbe       = "probe"             // the profile is opened by MAPI, as proof
 )
 
 // Names of metrics. Units are in metricTable.
@@ -32,6 +37,10 @@ const (
 	MetricAccountState    = "broker.account.state"
 	MetricRefreshTokenAge = "broker.refresh_token.age"
 	MetricGateRefusals    = "broker.gate.refusals"
+	MetricMAPIState       = "broker.mapi.state"
+	MetricMAPIFreshness   = "broker.mapi.freshness"
+	MetricMAPITriggers    = "broker.mapi.triggers"
+	MetricMAPIProofAge    = "broker.mapi.proof.age"
 	MetricCredstoreErrors = "broker.credstore.errors"
 )
 
@@ -49,6 +58,17 @@ const (
 	AttrReason       = "broker.credstore.reason"    // why the store failed
 	AttrFlow         = "broker.signin.flow"         // device, browser
 	AttrSignInState  = "broker.signin.state"        // how the sign-in ended
+	AttrMAPITarget   = "broker.mapi.target"         // configured name of the Outlook target
+	AttrMAPIPhase    = "broker.mapi.phase"          // where its machine stands
+	AttrMAPIFresh    = "broker.mapi.freshness"      // fresh, due, expired, unknown
+	AttrMAPICause    = "broker.mapi.cause"          // why an attempt was made
+	AttrMAPIAction   = "broker.mapi.action"         // start, send, observe
+	AttrMAPIResult   = "broker.mapi.result"         // the phase it led to
+	AttrMAPIReason   = "broker.mapi.reason"         // why
+	AttrMAPIProof    = "broker.mapi.proof"          // evidence, probe, consumer
+	AttrMAPIHResult  = "broker.mapi.hresult"        // MAPI error, 0x8004011D
+	AttrMAPISession  = "broker.mapi.session"        // active, disconnected, other
+	AttrMAPILocked   = "broker.mapi.session.locked" // true, false
 	AttrEntraError   = "broker.entra.error"         // RFC 6749 section 5.2
 	AttrEntraSub     = "broker.entra.suberror"
 	AttrEntraAADSTS  = "broker.entra.aadsts"
@@ -64,6 +84,7 @@ const (
 var spanNames = []string{
 	SpanTokenGet, SpanTokenRefresh, SpanEntraRedeem, SpanEntraDeviceCode,
 	SpanCredstoreSave, SpanCredstoreLoad, SpanSignIn,
+	SpanMAPIRenewal, SpanMAPIPrecheck, SpanMAPITrigger, SpanMAPIObserve, SpanMAPIProbe,
 }
 
 // attributeNames is every attribute of a span or metric that may leave the
@@ -72,6 +93,8 @@ var spanNames = []string{
 var attributeNames = []string{
 	AttrConsumer, AttrResource, AttrAccountHash, AttrAccountState, AttrSource, AttrWarning,
 	AttrOutcome, AttrGateReason, AttrOperation, AttrReason, AttrFlow, AttrSignInState,
+	AttrMAPITarget, AttrMAPIPhase, AttrMAPIFresh, AttrMAPICause, AttrMAPIAction, AttrMAPIResult, AttrMAPIReason,
+	AttrMAPIProof, AttrMAPIHResult, AttrMAPISession, AttrMAPILocked,
 	AttrEntraError, AttrEntraSub, AttrEntraAADSTS, AttrEntraCorrID, AttrEntraReqID,
 	AttrErrorType, AttrRoute, AttrHTTPStatus, AttrURLFull,
 	"http.request.method", "http.request.body.size", "http.response.body.size",
@@ -93,6 +116,10 @@ var metricTable = []metricName{
 	{MetricAccountState, "{account}", "1 for the state an account is in, 0 for the others.", []string{AttrAccountHash, AttrAccountState}},
 	{MetricRefreshTokenAge, "s", "Time since an account's refresh token arrived.", []string{AttrAccountHash}},
 	{MetricGateRefusals, "{request}", "Requests the gate refused.", []string{AttrGateReason}},
+	{MetricMAPIState, "{target}", "1 for the phase an Outlook target is in, 0 for the others.", []string{AttrMAPITarget, AttrMAPIPhase}},
+	{MetricMAPIFreshness, "{target}", "1 for what is known of an Outlook target's access, 0 for the others.", []string{AttrMAPITarget, AttrMAPIFresh}},
+	{MetricMAPITriggers, "{trigger}", "Attempts to get Outlook to renew.", []string{AttrMAPITarget, AttrMAPIAction, AttrMAPIResult, AttrMAPIReason}},
+	{MetricMAPIProofAge, "s", "Time since an Outlook target's access was proved.", []string{AttrMAPITarget}},
 	{MetricCredstoreErrors, "{error}", "Failed operations of the credential store.", []string{AttrOperation, AttrReason}},
 }
 

@@ -57,10 +57,12 @@ func story(t *testing.T, tel *Telemetry) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	stopMAPI := renewalStory(t, tel)
 	if err := tel.Shutdown(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	stop()
+	stopMAPI()
 }
 
 func TestOTLP(t *testing.T) {
