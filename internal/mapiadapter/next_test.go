@@ -134,3 +134,26 @@ func TestReminders(t *testing.T) {
 		wait(t, checkingStory(t).sees(broken(ReasonBitness)).looks().is(Unsupported, ReasonBitness).did(DoTell), daily...)
 	})
 }
+
+// moments is how many times a state holds, within what it points to.
+func moments(s *State) int {
+	var count func(v reflect.Value) int
+	count = func(v reflect.Value) (n int) {
+		switch {
+		case v.Type() == reflect.TypeFor[time.Time]():
+			return 1
+		case v.Kind() == reflect.Pointer && !v.IsNil():
+			return count(v.Elem())
+		case v.Kind() == reflect.Struct:
+			for _, f := range v.Fields() {
+				n += count(f)
+			}
+		case v.Kind() == reflect.Slice:
+			for i := range v.Len() {
+				n += count(v.Index(i))
+			}
+		}
+		return n
+	}
+	return count(reflect.ValueOf(*s))
+}
