@@ -3,12 +3,15 @@ package main
 import (
 	"context"
 	"errors"
+	"fmt"
+	"strconv"
 
 	"github.com/m365-token-broker/broker/internal/broker"
 	"github.com/m365-token-broker/broker/internal/cache"
 	"github.com/m365-token-broker/broker/internal/consumer"
 	"github.com/m365-token-broker/broker/internal/credstore"
 	"github.com/m365-token-broker/broker/internal/entra"
+	"github.com/m365-token-broker/broker/internal/mapiadapter"
 	"github.com/m365-token-broker/broker/internal/telemetry"
 	"github.com/m365-token-broker/broker/internal/token"
 )
@@ -164,4 +167,81 @@ func (o observedStore) count(ctx context.Context, op string, err error) error {
 		o.tel.CredstoreError(ctx, op, credstore.ReasonOf(err).String())
 	}
 	return err
+}
+
+// renewed is an attempt at Outlook that ended: span mapi.renewal. It is called by
+// the target's machine, which must not wait: it asks p.outlook nothing.
+func (p *parts) renewed(r mapiadapter.Renewal) {
+	p.tel.Renewal(context.Background(), renewal(r)) // no request's: a trace of its own
+}
+
+// renewal is what telemetry is told of an attempt.
+func renewal(r mapiadapter.Renewal) telemetry.Renewal {
+	proof := r.Proof
+	if r.Reason != mapiadapter.ReasonNone {
+		proof = "" // an earlier one still holds, and this attempt gave none
+	}
+	details := []telemetry.Attr{
+		{Key: telemetry.AttrMAPICause, Value: string(r.Cause)},
+		{Key: telemetry.AttrMAPIProof, Value: string(proof)},
+	}
+	if r.HResult != 0 {
+		details = append(details, telemetry.Attr{Key: telemetry.AttrMAPIHResult, Value: fmt.Sprintf("0x%08X", r.HResult)})
+	}
+	if r.Sight.State != "" { // somebody sees the session
+		details = append(details,
+			telemetry.Attr{Key: telemetry.AttrMAPISession, Value: string(r.Sight.State)},
+			telemetry.Attr{Key: telemetry.AttrMAPILocked, Value: strconv.FormatBool(r.Sight.Locked)})
+	}
+	return telemetry.Renewal{
+		Target: r.Target.Name, Account: r.Target.Account,
+		Action: string(r.Action), Result: string(r.To), Reason: string(r.Reason),
+		OK:    r.To == mapiadapter.Idle && r.Proof != "",
+		Parts: renewalParts(r), Details: details,
+	}
+}
+
+// renewalParts are the whole, and the parts that came: each ends when the next
+// one begins.
+func renewalParts(r mapiadapter.Renewal) []telemetry.RenewalPart {
+	var parts []telemetry.RenewalPart
+	for _, part := range []telemetry.RenewalPart{
+		{Name: telemetry.SpanMAPIPrecheck, Began: r.Precheck},
+		{Name: telemetry.SpanMAPITrigger, Began: r.Trigger},
+		{Name: telemetry.SpanMAPIObserve, Began: r.Observe},
+	} {
+		if part.Began.IsZero() {
+			continue
+		}
+		if len(parts) > 0 {
+			parts[len(parts)-1].Ended = part.Began
+		}
+		part.Ended = r.Ended
+		parts = append(parts, part)
+	}
+	if len(parts) == 0 {
+		return nil
+	}
+	whole := telemetry.RenewalPart{Name: telemetry.SpanMAPIRenewal, Began: parts[0].Began, Ended: r.Ended}
+	return append([]telemetry.RenewalPart{whole}, parts...)
+}
+
+// mapiSamples is what the gauges show of the Outlook targets.
+func (p *parts) mapiSamples() []telemetry.MAPISample {
+	var samples []telemetry.MAPISample
+	for _, v := range p.outlook.Targets() {
+		samples = append(samples, telemetry.MAPISample{
+			Target: v.Name, Phase: string(v.Phase), Freshness: string(v.Freshness), ProvedOn: v.LastProof,
+		})
+	}
+	return samples
+}
+
+// words are the values of a closed set, as telemetry knows them.
+func words[T ~string](values []T) []string {
+	all := make([]string, len(values))
+	for i, v := range values {
+		all[i] = string(v)
+	}
+	return all
 }

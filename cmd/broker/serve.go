@@ -22,6 +22,7 @@ import (
 func newServe(o *options) *cobra.Command {
 	var listen, ready string
 	var keyInFile bool
+	var place seatFlags
 	cmd := &cobra.Command{
 		Use:   "serve",
 		Short: "Run the broker in the foreground",
@@ -37,17 +38,18 @@ finished and the sign-ins are stored, within ten seconds.`,
 			if listen != "" {
 				o.set = append(o.set, "listen="+listen)
 			}
-			return serve(cmd.Context(), o, ready, keyInFile)
+			return serve(cmd.Context(), o, &place, wiring{env: o.env, keyInFile: keyInFile}, ready)
 		},
 	}
 	cmd.Flags().StringVar(&listen, "listen", "", "loopback `address` and port (the setting listen)")
 	cmd.Flags().StringVar(&ready, "ready-file", "", "create this `file`, with the address in it, when the broker listens")
 	cmd.Flags().BoolVar(&keyInFile, "key-in-file", false, "let the file store keep its key in the state directory, not in the platform's store")
+	place.add(cmd)
 	return cmd
 }
 
 // serve runs the broker until a signal, or until a part of it fails.
-func serve(ctx context.Context, o *options, ready string, keyInFile bool) error {
+func serve(ctx context.Context, o *options, place *seatFlags, w wiring, ready string) error {
 	loaded, err := loadConfig(o)
 	if err != nil {
 		return err
@@ -63,18 +65,20 @@ func serve(ctx context.Context, o *options, ready string, keyInFile bool) error 
 		return err
 	}
 	defer func() { _ = lock.Release() }()
-	listener, err := listenOn(ctx, loaded.Config.Listen)
-	if err != nil {
+	if w.seat, err = place.take(ctx); err != nil {
 		return err
 	}
-	p, err := wire(ctx, loaded, wiring{env: o.env, listen: listener, keyInFile: keyInFile})
+	if w.listen, err = listenOn(ctx, loaded.Config.Listen); err != nil {
+		return err
+	}
+	p, err := wire(ctx, loaded, w)
 	if err != nil {
-		return errors.Join(err, listener.Close())
+		return errors.Join(err, w.listen.Close())
 	}
 	ctx, stop := lifecycle.Signals(ctx, o.env.exit)
 	defer stop()
 	if err := p.announce(ctx, lock, ready); err != nil {
-		return errors.Join(err, listener.Close(), p.close(context.WithoutCancel(ctx)))
+		return errors.Join(err, w.listen.Close(), p.close(context.WithoutCancel(ctx)))
 	}
 	group := &lifecycle.Group{Log: p.log}
 	err = group.Run(ctx, append(p.tasks(), gcPace(o.env.getenv))...)

@@ -23,6 +23,8 @@ func (p *parts) apiConfig() httpapi.Config {
 		Accounts:    p.broker,
 		SignIns:     signIns{broker: p.broker, Desk: p.desk},
 		Consumers:   p.consumers,
+		Outlook:     p.outlook,
+		AgentUser:   agentUser,
 		Status:      func(ctx context.Context) httpapi.Status { return p.status(ctx, listen) },
 		Ready:       p.ready,
 		Log:         p.log,

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"maps"
 	"net/url"
 	"slices"
 	"strings"
@@ -43,6 +44,7 @@ func settings(cfg config.Config) broker.Settings {
 	for name, r := range cfg.Resources {
 		s.Resources[name] = r.Scopes
 	}
+	s.MAPI = slices.Sorted(maps.Keys(cfg.MAPI))
 	var wanted []string
 	for _, c := range cfg.Consumers {
 		wanted = append(wanted, c.Resources...)
@@ -155,6 +157,12 @@ func (p *parts) apply(_, after *config.Loaded, changes []config.Change) error {
 	cfg.Cloud, cfg.Authority, cfg.Tenant, cfg.ClientID, cfg.Resources = running.Cloud, running.Authority, running.Tenant, running.ClientID, p.resources
 	p.broker.Forget(p.book.Configure(aliases(cfg), cfg.App("")))
 	p.broker.Configure(settings(cfg))
+	if err := p.notifier.Configure(sinks(cfg)); err != nil {
+		return err
+	}
+	if err := p.outlook.Configure(targets(cfg)); err != nil {
+		p.log.Error("an Outlook target cannot work", slog.Any("error", err))
+	}
 	if err := p.consumers.ReplaceAsOf(specs(cfg), after.ReadOn); err != nil {
 		return err
 	}

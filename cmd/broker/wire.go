@@ -22,6 +22,9 @@ import (
 	"github.com/m365-token-broker/broker/internal/entra"
 	"github.com/m365-token-broker/broker/internal/httpapi"
 	"github.com/m365-token-broker/broker/internal/lifecycle"
+	"github.com/m365-token-broker/broker/internal/mapiadapter"
+	"github.com/m365-token-broker/broker/internal/mapiadapter/desktop"
+	"github.com/m365-token-broker/broker/internal/notify"
 	"github.com/m365-token-broker/broker/internal/refresh"
 	"github.com/m365-token-broker/broker/internal/signin"
 	"github.com/m365-token-broker/broker/internal/telemetry"
@@ -34,6 +37,7 @@ type wiring struct {
 	listen    net.Listener // nil: it lives inside a command and listens nowhere
 	quiet     bool         // log errors only: the command itself says what went wrong
 	keyInFile bool         // the file store keeps its key beside it, and nothing in the platform's store
+	seat      seat         // what this process is to Outlook
 
 	upstream http.RoundTripper // the way to the authority; nil: the network
 }
@@ -56,6 +60,9 @@ type parts struct {
 	desk      *signin.Desk
 	broker    *broker.Broker
 	consumers *consumer.Registry
+	notifier  *notify.Notifier
+	outlook   *mapiadapter.Adapter
+	desktop   desktop.Desktop // nil: an agent of its own touches Outlook, or nobody
 	watcher   *config.Watcher
 	server    *httpapi.Server
 	listener  net.Listener
@@ -109,7 +116,10 @@ func wire(ctx context.Context, loaded *config.Loaded, w wiring) (*parts, error) 
 	})
 	redeemer.Scopes = p.broker.Scopes
 	p.watcher = config.NewWatcher(config.WatchConfig{Loaded: loaded, Logger: p.log, Apply: p.apply})
-	p.consumers, err = consumer.New(consumer.Config{AdminKey: p.adminKey, Saver: dropIns{watcher: p.watcher, turn: make(chan struct{}, 1)}, Resolve: p.resolveConsumer})
+	if err := p.wireOutlook(ctx, w); err != nil {
+		return nil, err
+	}
+	p.consumers, err = consumer.New(consumer.Config{AdminKey: p.adminKey, AgentKey: p.agentKey(ctx, w), Saver: dropIns{watcher: p.watcher, turn: make(chan struct{}, 1)}, Resolve: p.resolveConsumer})
 	if err != nil {
 		return nil, err
 	}
@@ -118,6 +128,9 @@ func wire(ctx context.Context, loaded *config.Loaded, w wiring) (*parts, error) 
 	}
 	if _, err := p.tel.Observe(p.samples); err != nil {
 		return nil, fmt.Errorf("feed the gauges: %w", err)
+	}
+	if _, err := p.tel.ObserveMAPI(words(mapiadapter.Phases()), words(mapiadapter.FreshnessValues()), p.mapiSamples); err != nil {
+		return nil, fmt.Errorf("feed the gauges of Outlook targets: %w", err)
 	}
 	if p.server, err = httpapi.New(p.apiConfig()); err != nil {
 		return nil, err
@@ -139,25 +152,29 @@ func telemetryConfig(cfg config.Config, w wiring, adminKey token.Secret) telemet
 
 // newEntra is the way to the authority that the settings allow.
 func newEntra(cfg config.Config, upstream http.RoundTripper, tel *telemetry.Telemetry) (*entra.Client, error) {
-	ec := entra.Config{
-		Hosts: authorityHosts(cfg), Log: tel.Logger(),
-		Transport: func(network http.RoundTripper) http.RoundTripper {
-			if upstream != nil {
-				network = upstream
-			}
-			return tel.Transport(network)
-		},
-	}
-	var err error
-	if ec.Roots, err = roots(cfg.CAFile); err != nil {
+	ec, err := wayOut(cfg)
+	if err != nil {
 		return nil, err
 	}
-	if proxy := cfg.ProxyURL.Reveal(); proxy != "" {
-		if ec.Proxy, err = entra.Proxy(proxy); err != nil {
-			return nil, err
+	ec.Hosts, ec.Log = authorityHosts(cfg), tel.Logger()
+	ec.Transport = func(network http.RoundTripper) http.RoundTripper {
+		if upstream != nil {
+			network = upstream
 		}
+		return tel.Transport(network)
 	}
 	return entra.New(ec), nil
+}
+
+// wayOut is how the settings let us out of this machine: roots and proxy.
+func wayOut(cfg config.Config) (ec entra.Config, err error) {
+	if ec.Roots, err = roots(cfg.CAFile); err != nil {
+		return ec, err
+	}
+	if proxy := cfg.ProxyURL.Reveal(); proxy != "" {
+		ec.Proxy, err = entra.Proxy(proxy)
+	}
+	return ec, err
 }
 
 // roots are the platform's root certificates and those of the file; nil where no
@@ -185,7 +202,12 @@ func (p *parts) tasks() []lifecycle.Task {
 	if p.listener == nil {
 		return tasks
 	}
+	if p.desktop != nil {
+		tasks = append(tasks, p.agentTask())
+	}
 	return append(tasks,
+		lifecycle.Task{Name: "notifications", Run: p.notifier.Run},
+		lifecycle.Task{Name: "Outlook targets", Run: p.outlook.Run},
 		lifecycle.Task{Name: "API", Run: func(ctx context.Context) error { return p.server.Serve(ctx, p.listener) }},
 		lifecycle.Task{Name: "warm-up", Run: p.warm})
 }
@@ -211,6 +233,7 @@ func (p *parts) close(ctx context.Context) error {
 	flushing, cancel := context.WithTimeout(ctx, flushTime)
 	defer cancel()
 	err := p.book.Flush(flushing)
+	err = errors.Join(err, p.outlook.Close())
 	p.entra.Close()
 	if c, ok := p.store.(io.Closer); ok {
 		err = errors.Join(err, c.Close())

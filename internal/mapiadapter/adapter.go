@@ -51,7 +51,7 @@ type Adapter struct {
 
 // New makes an Adapter without targets.
 func New(cfg Config) *Adapter {
-	a := &Adapter{cfg: cfg, agents: newAgents(), runners: map[string]*runner{}}
+	a := &Adapter{cfg: cfg, agents: newAgents(cfg.Limits.AgentAbsent), runners: map[string]*runner{}}
 	a.around = &watchman{cfg: cfg, changed: a.stir}
 	return a
 }
@@ -263,21 +263,15 @@ func (a *Adapter) Sync(ctx context.Context, rep Report, from From) (Orders, erro
 	}
 }
 
-// How often an agent looks: while an attempt is made, and else.
-const (
-	lookBusy  = 5 * time.Second
-	lookQuiet = 30 * time.Second
-)
-
 func (a *Adapter) orders(work []Work) Orders {
-	o := Orders{Work: work, LookEvery: lookQuiet}
+	o := Orders{Work: work, LookEvery: a.cfg.Limits.LookQuiet}
 	for _, r := range a.all() {
 		v := r.view()
 		if v.Service != "" && !slices.Contains(o.Services, v.Service) {
 			o.Services = append(o.Services, v.Service)
 		}
 		if v.Phase.running() {
-			o.LookEvery = lookBusy
+			o.LookEvery = a.cfg.Limits.LookBusy
 		}
 	}
 	slices.Sort(o.Services)

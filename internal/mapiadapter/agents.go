@@ -29,14 +29,16 @@ type order struct {
 // agents are the agents that speak to us, and the work they are to do. It is
 // safe for concurrent use.
 type agents struct {
+	absent time.Duration // an agent not heard of for this long is gone
+
 	mu     sync.Mutex
 	seen   map[string]*seenAgent
 	orders []*order
 	wake   chan struct{} // closed and replaced when a waiting agent should be answered
 }
 
-func newAgents() *agents {
-	return &agents{seen: map[string]*seenAgent{}, wake: make(chan struct{})}
+func newAgents(absent time.Duration) *agents {
+	return &agents{absent: absent, seen: map[string]*seenAgent{}, wake: make(chan struct{})}
 }
 
 // hear takes a report. It returns what wakes the agent's wait early; that was
@@ -45,7 +47,7 @@ func (a *agents) hear(r Report, inBroker bool, now time.Time) <-chan struct{} {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	for key, other := range a.seen {
-		if now.Sub(other.on) >= agentAbsent {
+		if now.Sub(other.on) >= a.absent {
 			delete(a.seen, key)
 		}
 	}
@@ -63,7 +65,7 @@ func (a *agents) best(now time.Time) *seenAgent {
 	defer a.mu.Unlock()
 	var best *seenAgent
 	for _, s := range a.seen {
-		if now.Sub(s.on) < agentAbsent && (best == nil || s.rank() > best.rank() || s.rank() == best.rank() && s.on.After(best.on)) {
+		if now.Sub(s.on) < a.absent && (best == nil || s.rank() > best.rank() || s.rank() == best.rank() && s.on.After(best.on)) {
 			best = s
 		}
 	}

@@ -177,6 +177,8 @@ type Do struct {
 type Step struct {
 	From, To Phase
 	Reason   Reason
-	Cause    string
+	Cause    string // its ID
+	Kind     CauseKind
 	Attempt  string
+	Action   ActionKind // of the attempt
 }

@@ -48,10 +48,11 @@ func Next(s State, in Input, now time.Time) (State, []Step, []Do) {
 func (m *machine) enter(to Phase, why Reason) {
 	step := Step{From: m.s.Phase, To: to, Reason: why}
 	if m.s.Pending != nil {
-		step.Cause = m.s.Pending.ID
+		step.Cause, step.Kind = m.s.Pending.ID, m.s.Pending.Kind
 	}
 	if m.s.Attempt != nil {
-		step.Cause, step.Attempt = m.s.Attempt.Cause.ID, m.s.Attempt.ID
+		step.Cause, step.Kind = m.s.Attempt.Cause.ID, m.s.Attempt.Cause.Kind
+		step.Attempt, step.Action = m.s.Attempt.ID, m.s.Attempt.Action
 	}
 	if to != Trigger && to != Observe {
 		m.s.Attempt = nil

@@ -24,37 +24,31 @@ type Renewal struct {
 type renewal struct {
 	Renewal
 	open bool
-	over bool
 }
 
-// follow takes one transition.
-func (n *renewal) follow(s Step, next State, now time.Time) {
+// follow takes one transition, and reports whether it ended the attempt.
+func (n *renewal) follow(s Step, now time.Time) (ended bool) {
 	switch s.To {
 	case Precheck:
-		n.Renewal, n.open, n.over = Renewal{Precheck: now}, true, false
+		n.Renewal, n.open = Renewal{Precheck: now}, true
 	case Trigger:
-		n.Trigger, n.Attempt = now, s.Attempt
-		if next.Attempt != nil {
-			n.Action, n.Cause = next.Attempt.Action, next.Attempt.Cause.Kind
-		}
+		n.Trigger, n.Attempt, n.Action, n.Cause = now, s.Attempt, s.Action, s.Kind
 	case Observe:
 		if n.Observe.IsZero() {
 			n.Observe = now
 		}
 	default:
-		n.over = n.open && s.From.running()
 		n.To, n.Reason = s.To, s.Reason
+		return n.open && s.From.running()
 	}
+	return false
 }
 
 // finish tells of an attempt that has ended.
 func (r *runner) finish(next State, in Input, now time.Time) {
 	n := &r.renewal
-	if !n.over {
-		return
-	}
 	n.Target, n.Ended, n.Sight, n.HResult = in.Target, now, in.Sight, next.HResult
-	if n.To == Idle && !n.Trigger.IsZero() {
+	if n.To == Idle && n.Reason == ReasonNone {
 		n.Proof = next.Proof
 	}
 	done := n.Renewal

@@ -60,6 +60,9 @@ func newRunner(a *Adapter, t Target) (*runner, error) {
 		return r, fmt.Errorf("the Outlook target %s does nothing: %w", t.Name, err)
 	}
 	r.ledger = ledger
+	if n := ledger.Damaged(); n > 0 {
+		a.cfg.Log.Warn("lines of an Outlook target's ledger are damaged and were left out", slog.String("target", t.Name), slog.Int("lines", n))
+	}
 	if last, ok := ledger.Last(); ok && json.Unmarshal(last.State, &r.state) == nil {
 		r.kept = durable(r.state)
 	}
@@ -126,9 +129,10 @@ func (r *runner) step(ctx context.Context, q request) {
 	r.show(target)
 	for _, s := range steps {
 		r.log(ctx, target.Name, s)
-		r.renewal.follow(s, next, now)
+		if r.renewal.follow(s, now) {
+			r.finish(next, in, now)
+		}
 	}
-	r.finish(next, in, now)
 	for _, d := range dos {
 		r.act(ctx, target, d)
 	}
@@ -149,8 +153,8 @@ func (r *runner) keep(q request, next State, steps []Step, now time.Time) error 
 		if q.event.HResult != 0 {
 			e.Outcome = fmt.Sprintf("0x%08X", q.event.HResult)
 		}
-		if s.To == Trigger && next.Attempt != nil {
-			e.Action = string(next.Attempt.Action)
+		if s.To == Trigger {
+			e.Action = string(s.Action)
 		}
 		if i == len(steps)-1 {
 			e.State, _ = json.Marshal(next) // our own types always encode

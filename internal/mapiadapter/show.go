@@ -4,6 +4,8 @@ import (
 	"context"
 	"strings"
 	"time"
+
+	"github.com/m365-token-broker/broker/internal/mapiadapter/desktop"
 )
 
 // show publishes the state.
@@ -110,7 +112,16 @@ func (r *runner) view() View {
 		p.account = r.a.cfg.Account
 	}
 	v.Message, v.Action = sentencesOf(v, p)
+	v.Warnings = warningsOf(v.Target, s, l, r.facts(now), p)
 	return v
+}
+
+// facts are what the agent saw last; nil where none is there.
+func (r *runner) facts(now time.Time) *desktop.Facts {
+	if agent := r.a.agents.best(now); agent != nil {
+		return &agent.report.Facts
+	}
+	return nil
 }
 
 func (r *runner) agentView(now time.Time) AgentView {

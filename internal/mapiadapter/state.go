@@ -41,6 +41,9 @@ const (
 	Unknown Freshness = "unknown"
 )
 
+// FreshnessValues lists all of them, for tables that must be complete.
+func FreshnessValues() []Freshness { return []Freshness{Fresh, Due, Expired, Unknown} }
+
 // Reason says why a machine is in its phase. Empty where the phase says it all.
 type Reason string
 

@@ -29,7 +29,7 @@ const (
 func (w *watchman) now() surroundings {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	known := !w.since.IsZero() && wallNow().Sub(w.since) >= agentAbsent
+	known := !w.since.IsZero() && wallNow().Sub(w.since) >= w.cfg.Limits.AgentAbsent
 	return surroundings{known: known, obstacle: w.obstacle, sessions: w.sessions}
 }
 
@@ -54,7 +54,7 @@ func (w *watchman) run(ctx context.Context) {
 	w.mu.Lock()
 	w.since = wallNow()
 	w.mu.Unlock()
-	settled := time.NewTimer(agentAbsent)
+	settled := time.NewTimer(w.cfg.Limits.AgentAbsent)
 	defer settled.Stop()
 	tick := time.NewTicker(watchEvery)
 	defer tick.Stop()

@@ -62,9 +62,6 @@ type Orders struct {
 	LookEvery time.Duration `json:"-"`        // how often it is to look and sync
 }
 
-// The agent is there while it syncs; it is gone when it has not for this long.
-const agentAbsent = 75 * time.Second
-
 // ConsumerReport is what a consumer met at its mailbox.
 type ConsumerReport struct {
 	OK        bool
@@ -92,6 +89,7 @@ type View struct {
 	HResult   uint32    // the last one reported; 0: none
 	Message   string    // what is true, in one sentence
 	Action    string    // the one thing that a person must do; empty: nothing
+	Warnings  []string  // what would stand in the way of a renewal that is not due yet
 	Agent     AgentView
 }
 

@@ -168,6 +168,9 @@ func (n *Notifier) log(e Event) {
 		say = n.cfg.Log.Warn
 	case Info:
 	}
+	if e.Repeat == 0 {
+		say = n.cfg.Log.Debug // who sends it has logged the change itself
+	}
 	say("an event for people", slog.Int("event", e.ID), slog.String("subject", e.Subject), slog.String("state", e.State),
 		slog.String("reason", e.Reason), slog.Int("repeat", e.Repeat), slog.Int("count", e.Count))
 }

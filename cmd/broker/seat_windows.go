@@ -1,0 +1,50 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"strings"
+
+	"golang.org/x/sys/windows"
+
+	"github.com/m365-token-broker/broker/internal/mapiadapter"
+	"github.com/m365-token-broker/broker/internal/mapiadapter/desktop"
+)
+
+// thisSeat is that of this process: in a person's session it can touch Outlook
+// itself; as a service it can only see who is logged on.
+func thisSeat() (seat, error) {
+	here, err := desktop.Here()
+	if err != nil {
+		return seat{}, fmt.Errorf("find out which session this is: %w", err)
+	}
+	s := seat{account: here.Account, host: here.Host}
+	s.sessions = func(ctx context.Context) mapiadapter.Sessions {
+		switch all, err := desktop.Sessions(ctx, here.SID); {
+		case err != nil:
+			return mapiadapter.SessionsUnknown
+		case len(all) == 0:
+			return mapiadapter.SessionsNone
+		default:
+			return mapiadapter.SessionsSome
+		}
+	}
+	if !here.Interactive {
+		return s, nil
+	}
+	s.desktop, err = desktop.New(desktop.Config{})
+	return s, err
+}
+
+// sidOf finds the security identifier of an account, DOMAIN\user; a SID is one
+// already.
+func sidOf(account string) (string, error) {
+	if strings.HasPrefix(strings.ToUpper(account), "S-1-") {
+		return account, nil
+	}
+	sid, _, _, err := windows.LookupSID("", account)
+	if err != nil {
+		return "", fmt.Errorf("find the account %s: %w", account, err)
+	}
+	return sid.String(), nil
+}
