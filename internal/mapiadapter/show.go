@@ -112,7 +112,8 @@ func (r *runner) view() View {
 		p.account = r.a.cfg.Account
 	}
 	v.Message, v.Action = sentencesOf(v, p)
-	v.Warnings = warningsOf(v.Target, s, l, r.facts(now), p)
+	v.Obstacle = obstacleOf(Input{Target: v.Target, Limits: l, Sight: r.sight(v.Target, now)}, s, p, now)
+	v.Warnings = warningsOf(v.Target, s, l, r.facts(now), p, now)
 	return v
 }
 

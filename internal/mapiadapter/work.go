@@ -89,7 +89,8 @@ type View struct {
 	HResult   uint32    // the last one reported; 0: none
 	Message   string    // what is true, in one sentence
 	Action    string    // the one thing that a person must do; empty: nothing
-	Warnings  []string  // what would stand in the way of a renewal that is not due yet
+	Obstacle  Obstacle  // what the next renewal would end in
+	Warnings  []string  // what else could stand in its way, in sentences that say what to do
 	Agent     AgentView
 }
 
