@@ -22,6 +22,14 @@ const (
 	AccountStateSignInRequired AccountState = "sign_in_required"
 )
 
+// Defines values for DoctorCheckResult.
+const (
+	DoctorCheckResultOk      DoctorCheckResult = "ok"
+	DoctorCheckResultProblem DoctorCheckResult = "problem"
+	DoctorCheckResultSkipped DoctorCheckResult = "skipped"
+	DoctorCheckResultWarning DoctorCheckResult = "warning"
+)
+
 // Defines values for Flow.
 const (
 	FlowBrowser Flow = "browser"
@@ -394,6 +402,32 @@ type ConsumerRequest struct {
 	SameAs ConsumerName `json:"same_as,omitempty,omitzero"`
 }
 
+// DoctorCheck defines model for DoctorCheck.
+type DoctorCheck struct {
+	// Name What was looked at. Several findings of one thing have the same name.
+	Name string `json:"name"`
+
+	// Remedy What to do, in a sentence; empty where there is nothing.
+	Remedy string `json:"remedy"`
+
+	// Result `problem`: something does not work, or will not when it is needed. `warning`: worth a look. `skipped`: it could not be looked at, or there is nothing to look at.
+	Result DoctorCheckResult `json:"result"`
+
+	// Text What was found, in a sentence.
+	Text string `json:"text"`
+}
+
+// DoctorCheckResult `problem`: something does not work, or will not when it is needed. `warning`: worth a look. `skipped`: it could not be looked at, or there is nothing to look at.
+type DoctorCheckResult string
+
+// DoctorReport Example: {"checks":[{"name":"store","remedy":"","result":"ok","text":"The secret store (file) saves, loads and deletes."},{"name":"clock","remedy":"Have the machine set its clock by the network; tokens are refused where it is wrong by more than 5 min.","result":"problem","text":"The clock of this machine is 12 min behind that of login.microsoftonline.com."}],"ok":false}
+type DoctorReport struct {
+	Checks []DoctorCheck `json:"checks"`
+
+	// Ok Whether nothing is a problem.
+	Ok bool `json:"ok"`
+}
+
 // Flow `device`: the person types a code on any device (RFC 8628). `browser`: a browser on this machine is used
 // (authorization code with PKCE on a loopback redirect, RFC 8252), for tenants that block device codes.
 type Flow string
@@ -506,6 +540,25 @@ type MapiHistory struct {
 	Target MapiTargetName `json:"target"`
 }
 
+// MapiObstacle What the next renewal would end in, as things are now, though none is due yet. Left out where nothing is known
+// to be in the way, and where the target's own phase says it already.
+type MapiObstacle struct {
+	// Action The one thing that a person must do, in a sentence.
+	Action string `json:"action,omitempty,omitzero"`
+
+	// Message What is in the way, in a sentence.
+	Message string `json:"message"`
+
+	// Phase `idle`: nothing to do. `precheck`, `trigger`, `observe`: an attempt is being made. `needs_user`: a person must
+	// act in the session. `wait_session`: the account is not logged on. `wait_agent`: it is, and no agent is there.
+	// `backoff`: an attempt failed, or may not be made yet. `suspended`: no attempts until a person says so.
+	// `unsupported`: it cannot work here. `session0_broken`: Outlook is well, and the consumer's own logon is not.
+	Phase MapiPhase `json:"phase"`
+
+	// Reason As the target's own.
+	Reason string `json:"reason,omitempty,omitzero"`
+}
+
 // MapiOutlook The classic Outlook of the machine.
 type MapiOutlook struct {
 	Bitness MapiOutlookBitness `json:"bitness,omitempty,omitzero"`
@@ -608,6 +661,10 @@ type MapiTarget struct {
 	// NextCheck When the broker looks again by itself.
 	NextCheck time.Time `json:"next_check,omitempty,omitzero"`
 
+	// Obstacle What the next renewal would end in, as things are now, though none is due yet. Left out where nothing is known
+	// to be in the way, and where the target's own phase says it already.
+	Obstacle MapiObstacle `json:"obstacle,omitempty,omitzero"`
+
 	// Phase `idle`: nothing to do. `precheck`, `trigger`, `observe`: an attempt is being made. `needs_user`: a person must
 	// act in the session. `wait_session`: the account is not logged on. `wait_agent`: it is, and no agent is there.
 	// `backoff`: an attempt failed, or may not be made yet. `suspended`: no attempts until a person says so.
@@ -642,6 +699,9 @@ type MapiTarget struct {
 	//
 	// Example: archive
 	Target MapiTargetName `json:"target"`
+
+	// Warnings What else could stand in the way of a renewal, in sentences that say what to do.
+	Warnings []string `json:"warnings,omitempty,omitzero"`
 }
 
 // MapiTargetMode How the consumer opens the mailbox.
@@ -1031,6 +1091,9 @@ type ServerInterface interface {
 	// RotateConsumer Give a consumer a new key
 	// (POST /v1/consumers/{name}/rotate)
 	RotateConsumer(ctx echo.Context, name ConsumerPath) error
+	// GetDoctor Say what the broker finds wrong with itself
+	// (GET /v1/doctor)
+	GetDoctor(ctx echo.Context) error
 	// ListMapiTargets List the Outlook targets
 	// (GET /v1/mapi)
 	ListMapiTargets(ctx echo.Context) error
@@ -1241,6 +1304,15 @@ func (w *ServerInterfaceWrapper) RotateConsumer(ctx echo.Context) error {
 
 	// Invoke the callback with all the unmarshaled arguments
 	err = w.Handler.RotateConsumer(ctx, name)
+	return err
+}
+
+// GetDoctor converts echo context to params.
+func (w *ServerInterfaceWrapper) GetDoctor(ctx echo.Context) error {
+	var err error
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.GetDoctor(ctx)
 	return err
 }
 
@@ -1503,6 +1575,7 @@ func RegisterHandlersWithOptions(router EchoRouter, si ServerInterface, options 
 	router.POST(options.BaseURL+"/v1/mapi/:target/resume", wrapper.ResumeMapiTarget, options.OperationMiddlewares["resumeMapiTarget"]...)
 	router.POST(options.BaseURL+"/v1/agent/sync", wrapper.SyncAgent, options.OperationMiddlewares["syncAgent"]...)
 	router.GET(options.BaseURL+"/v1/status", wrapper.GetStatus, options.OperationMiddlewares["getStatus"]...)
+	router.GET(options.BaseURL+"/v1/doctor", wrapper.GetDoctor, options.OperationMiddlewares["getDoctor"]...)
 	router.GET(options.BaseURL+"/livez", wrapper.GetLive, options.OperationMiddlewares["getLive"]...)
 	router.GET(options.BaseURL+"/readyz", wrapper.GetReady, options.OperationMiddlewares["getReady"]...)
 	router.GET(options.BaseURL+"/metrics", wrapper.GetMetrics, options.OperationMiddlewares["getMetrics"]...)

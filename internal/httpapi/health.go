@@ -2,6 +2,7 @@ package httpapi
 
 import (
 	"net/http"
+	"slices"
 	"time"
 
 	"github.com/labstack/echo/v4"
@@ -23,6 +24,24 @@ func (s *Server) GetStatus(c echo.Context) error {
 		st.Problems = []LastProblem{}
 	}
 	return answer(c, http.StatusOK, st)
+}
+
+// GetDoctor says what the broker finds wrong with itself.
+func (s *Server) GetDoctor(c echo.Context) error {
+	var checks []DoctorCheck
+	if s.cfg.Doctor != nil {
+		checks = s.cfg.Doctor(c.Request().Context())
+	}
+	return answer(c, http.StatusOK, ReportOf(checks))
+}
+
+// ReportOf is a report of these checks: ok where none is a problem.
+func ReportOf(checks []DoctorCheck) DoctorReport {
+	if checks == nil {
+		checks = []DoctorCheck{}
+	}
+	bad := func(c DoctorCheck) bool { return c.Result == DoctorCheckResultProblem }
+	return DoctorReport{Ok: !slices.ContainsFunc(checks, bad), Checks: checks}
 }
 
 // GetLive answers while the process does.

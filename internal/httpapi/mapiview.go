@@ -15,7 +15,11 @@ func targetOf(v mapiadapter.View) MapiTarget {
 		LastProof: utc(v.LastProof), ProofKind: MapiTargetProofKind(v.Proof), DueAt: utc(v.DueOn),
 		LearnedLifetime: int64(v.Lifetime / time.Second), NextCheck: utc(v.NextCheck), RetryAt: utc(v.Retry),
 		Attempts: v.Failures, Budget: MapiBudget{StartsLeft: v.StartsNow, StartsMax: v.StartsMax, NextStartAt: utc(v.NextStart)},
-		Policy: MapiTargetPolicy(v.Policy), Mode: MapiTargetMode(v.Mode), Profile: v.Profile,
+		Obstacle: MapiObstacle{
+			Phase: MapiPhase(v.Obstacle.Phase), Reason: string(v.Obstacle.Reason), Message: v.Obstacle.Message, Action: v.Obstacle.Action,
+		},
+		Warnings: v.Warnings,
+		Policy:   MapiTargetPolicy(v.Policy), Mode: MapiTargetMode(v.Mode), Profile: v.Profile,
 		Account: cmp.Or(v.Account, v.Agent.Account), Host: v.Agent.Host, Agent: agentOf(v.Agent),
 	}
 	if v.HResult != 0 {

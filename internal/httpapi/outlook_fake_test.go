@@ -158,6 +158,11 @@ func archive(p mapiadapter.Phase) mapiadapter.View {
 	}
 	if p == mapiadapter.Idle {
 		v.Freshness, v.Failures, v.Agent.Mode = mapiadapter.Fresh, 0, 700
+		v.Obstacle = mapiadapter.Obstacle{
+			Phase: mapiadapter.NeedsUser, Reason: mapiadapter.ReasonWrongProfile,
+			Message: "Outlook of CONTOSO\\svc on APP01 runs with another profile than Archive.", Action: "Close it there.",
+		}
+		v.Warnings = []string{"Outlook of CONTOSO\\svc on APP01 asks which profile to take when it starts."}
 	}
 	if p == mapiadapter.Backoff {
 		v.Retry = now.Add(6*time.Minute + 30*time.Second)

@@ -43,6 +43,7 @@ func newRoutes() routes {
 		"/v1/mapi/{target}/resume":    {post: {right: adminOnly}},
 		"/v1/agent/sync":              {post: {right: agentOnly, query: []string{"wait"}}},
 		"/v1/status":                  {get: {right: adminOnly}},
+		"/v1/doctor":                  {get: {right: adminOnly}},
 		"/metrics":                    {get: {right: metricsReaders}},
 		"/livez":                      {get: {right: anybody}},
 		"/readyz":                     {get: {right: anybody}},

@@ -80,7 +80,9 @@ type Config struct {
 	Status func(ctx context.Context) Status
 	// Ready are the checks of /readyz; their details name no account.
 	Ready func(ctx context.Context) []Check
-	Log   *slog.Logger
+	// Doctor is what the broker finds when it looks at itself; nil: nothing.
+	Doctor func(ctx context.Context) []DoctorCheck
+	Log    *slog.Logger
 
 	// Metrics answers /metrics; nil: metrics are off.
 	Metrics http.Handler

@@ -174,6 +174,26 @@ func TestStatus(t *testing.T) {
 	})
 }
 
+func TestDoctor(t *testing.T) {
+	var found []DoctorCheck
+	s := newStack(t, func(c *Config) { c.Doctor = func(context.Context) []DoctorCheck { return found } })
+	golden(t, "doctor-nothing", s.do(call{path: "/v1/doctor", key: s.admin}))
+	found = []DoctorCheck{
+		{Name: "store", Result: DoctorCheckResultOk, Text: "The secret store works."},
+		{Name: "notifications", Result: DoctorCheckResultWarning, Text: "Nobody would be told.", Remedy: "Set notify.webhook."},
+		{Name: "clock", Result: DoctorCheckResultSkipped, Text: "The login host did not say its time."},
+	}
+	golden(t, "doctor", s.do(call{path: "/v1/doctor", key: s.admin}))
+	found[0].Result = DoctorCheckResultProblem
+	if got := want[DoctorReport](s, s.do(call{path: "/v1/doctor", key: s.admin}), 200); got.Ok {
+		t.Errorf("a problem, and the report is ok: %+v", got)
+	}
+	off := newStack(t)
+	if got := want[DoctorReport](off, off.do(call{path: "/v1/doctor", key: off.admin}), 200); !got.Ok || len(got.Checks) > 0 {
+		t.Errorf("nobody looks, and yet %+v", got)
+	}
+}
+
 func TestProbes(t *testing.T) {
 	s := newStack(t)
 	golden(t, "livez", s.do(call{path: "/livez"}))
