@@ -25,7 +25,8 @@ import (
 // newAgent is `broker agent`.
 func newAgent(o *options) *cobra.Command {
 	var f seatFlags
-	var account string
+	var account, logFile string
+	var background bool
 	cmd := &cobra.Command{
 		Use:   "agent",
 		Short: "Touch Outlook for a broker that runs as a service",
@@ -43,10 +44,16 @@ it at logon; one agent per session is enough, and a second one ends at once.`,
 				return startAgentFor(cmd.Context(), account)
 			}
 			f.agent = agentAuto
-			return runAgent(cmd.Context(), o, &f)
+			if background {
+				return startDetached(backgroundArgs(o))
+			}
+			return runAgent(cmd.Context(), o, &f, logFile)
 		},
 	}
 	f.addScript(cmd)
+	cmd.Flags().BoolVar(&background, "background", false, "start it without a window, and return; its log is agent.log in the state directory")
+	cmd.Flags().StringVar(&logFile, "log-file", "", "write the log to this `file` instead of the terminal")
+	cmd.AddCommand(newAgentInstall(o), newAgentUninstall(o))
 	cmd.Flags().StringVar(&account, "start-in-session", "", "start the agent in the session of this `account` (DOMAIN\\user or SID), and end; needs LocalSystem")
 	return cmd
 }
@@ -69,8 +76,43 @@ func startAgentFor(ctx context.Context, account string) error {
 	return desktop.StartInSession(ctx, sid, self, []string{"agent"})
 }
 
+// agentLog is the log of an agent without a terminal, in the state directory.
+const agentLog = "agent.log"
+
+// backgroundArgs start the agent as this command would, with a log file.
+func backgroundArgs(o *options) []string {
+	args := []string{"agent", "--log-file", agentLog}
+	if o.config != "" {
+		args = append(args, "--config", o.config)
+	}
+	if o.stateDir != "" {
+		args = append(args, "--state-dir", o.stateDir)
+	}
+	return args
+}
+
+// maxAgentLog is how large the log file may be at a start of the agent; the old
+// one then gets the ending .1.
+const maxAgentLog = 1 << 20
+
+// openAgentLog opens the log, for its owner only. A name without a directory is
+// in the state directory.
+func openAgentLog(stateDir, name string) (*os.File, error) {
+	if filepath.Base(name) == name {
+		name = filepath.Join(stateDir, name)
+	}
+	if info, err := os.Stat(name); err == nil && info.Size() > maxAgentLog {
+		_ = os.Rename(name, name+".1") // where it fails, the file grows once more
+	}
+	file, err := os.OpenFile(name, os.O_APPEND|os.O_CREATE|os.O_WRONLY, 0o600)
+	if err != nil {
+		return nil, fmt.Errorf("open the agent's log: %w", err)
+	}
+	return file, nil
+}
+
 // runAgent is the agent until the session ends.
-func runAgent(ctx context.Context, o *options, f *seatFlags) error {
+func runAgent(ctx context.Context, o *options, f *seatFlags, logFile string) error {
 	s, err := f.take(ctx)
 	if err != nil {
 		return err
@@ -86,7 +128,19 @@ func runAgent(ctx context.Context, o *options, f *seatFlags) error {
 		return err
 	}
 	dir := loaded.Places.StateDir
-	log := slog.New(slog.NewTextHandler(o.env.stderr, nil))
+	if err := lifecycle.EnsureStateDir(dir); err != nil {
+		return err
+	}
+	out := o.env.stderr
+	if logFile != "" {
+		file, err := openAgentLog(dir, logFile)
+		if err != nil {
+			return err
+		}
+		defer func() { _ = file.Close() }()
+		out = file
+	}
+	log := slog.New(slog.NewTextHandler(out, nil))
 	lock, err := lockAgent(ctx, dir, s.desktop)
 	if _, running := errors.AsType[*lifecycle.LockedError](err); running {
 		log.InfoContext(ctx, "another agent works in this session already")
@@ -104,6 +158,9 @@ func runAgent(ctx context.Context, o *options, f *seatFlags) error {
 	}
 	ctx, stop := lifecycle.Signals(ctx, o.env.exit)
 	defer stop()
+	if err := awaitAgentKey(ctx, store, log); err != nil {
+		return err
+	}
 	link := &httpLink{dir: dir, listen: loaded.Config.Listen, store: store, http: &http.Client{Transport: &http.Transport{}}}
 	a := agent.New(agent.Config{Desktop: s.desktop, Link: link, Probe: probeOutlook, Version: version(), Log: log})
 	log.InfoContext(ctx, "the agent works", slog.String("version", version()))

@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
+	"time"
 
 	"github.com/m365-token-broker/broker/internal/consumer"
 	"github.com/m365-token-broker/broker/internal/credstore"
@@ -25,6 +27,35 @@ func makeAgentKey(ctx context.Context, store credstore.Store) (token.Secret, err
 		return token.Secret{}, fmt.Errorf("store the key of the Outlook agent: %w", err)
 	}
 	return key, nil
+}
+
+// How long an agent waits for the first broker of its account, and how often it
+// looks: at a logon, the service may still be starting.
+const (
+	keyPatience = 10 * time.Minute
+	keyLook     = 5 * time.Second
+)
+
+// awaitAgentKey waits until a broker has made the key. An account that has no
+// broker needs no agent.
+func awaitAgentKey(ctx context.Context, store credstore.Store, log *slog.Logger) error {
+	deadline := time.Now().Add(keyPatience)
+	for told := false; ; told = true {
+		_, err := readAgentKey(ctx, store)
+		switch {
+		case err == nil:
+			return nil
+		case time.Now().After(deadline):
+			return token.NewError(token.KindNotFound, "", "No broker of this account has made a key for the agent; start the broker as this account, with an Outlook target, and then the agent.")
+		case !told:
+			log.InfoContext(ctx, "the agent waits for a broker of this account", slog.Any("error", err))
+		}
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-time.After(keyLook):
+		}
+	}
 }
 
 // readAgentKey reads the key; ErrNotFound where no broker has made one yet.

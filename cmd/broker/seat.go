@@ -34,11 +34,16 @@ func (f *seatFlags) addScript(cmd *cobra.Command) {
 	cmd.Flags().Lookup("scripted-desktop").Hidden = true
 }
 
+// check refuses what cannot be meant.
+func (f *seatFlags) check() error {
+	if f.agent != agentAuto && f.agent != agentSeparate {
+		return usagef("--agent %s: write auto or separate", f.agent)
+	}
+	return nil
+}
+
 // take finds this process's seat.
 func (f *seatFlags) take(ctx context.Context) (seat, error) {
-	if f.agent != agentAuto && f.agent != agentSeparate {
-		return seat{}, usagef("--agent %s: write auto or separate", f.agent)
-	}
 	s, err := f.own(ctx)
 	if f.agent == agentSeparate {
 		s.desktop = nil

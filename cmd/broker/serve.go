@@ -35,6 +35,9 @@ finished and the sign-ins are stored, within ten seconds.`,
   broker serve --listen 127.0.0.1:9000 --set telemetry.log_level=debug`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
+			if err := place.check(); err != nil {
+				return err
+			}
 			if listen != "" {
 				o.set = append(o.set, "listen="+listen)
 			}
