@@ -35,12 +35,13 @@ func newConsumersAdd(o *options) *cobra.Command {
 	var in httpapi.ConsumerRequest
 	var output string
 	cmd := &cobra.Command{
-		Use:   "add NAME --account A --resource R",
+		Use:   "add NAME --account A --resource R | --mapi TARGET",
 		Short: "Let a program in, and print its key, once",
 		Long: `Let a program in. Its key is printed alone on standard output, once; everything
 else goes to standard error. The program sends it as "Authorization: Bearer <key>"
 or "X-Broker-Key: <key>".`,
 		Example: `  broker consumers add crm --account ops --resource graph --resource ews --rate 50/s
+  broker consumers add sync --mapi archive
   broker consumers add prometheus --metrics
   KEY=$(broker consumers add crm --account ops --resource graph)`,
 		Args: cobra.ExactArgs(1),
@@ -61,12 +62,14 @@ or "X-Broker-Key: <key>".`,
 	f := cmd.Flags()
 	f.StringSliceVar(&in.Accounts, "account", nil, "alias or user name that it may use (repeatable)")
 	f.StringSliceVar(&in.Resources, "resource", nil, "resource that it may have tokens for (repeatable)")
+	f.StringSliceVar(&in.Mapi, "mapi", nil, "Outlook target that it may use (repeatable)")
 	f.StringVar(&in.Rate, "rate", "", `at most so many requests, for example 50/s or "10/m burst 20" (default: no limit)`)
 	f.StringVar(&in.Executable, "executable", "", "the program it is meant for; kept for the reader, not enforced")
 	f.BoolVar(&in.Metrics, "metrics", false, "it may read /metrics")
 	outputFlag(cmd, &output)
 	complete(cmd, "account", accountNames(o))
 	complete(cmd, "resource", resourceNames(o))
+	complete(cmd, "mapi", targetFlag(o))
 	return cmd
 }
 
@@ -76,7 +79,7 @@ func checkConsumer(in *httpapi.ConsumerRequest) error {
 	switch {
 	case !config.ValidName(in.Name):
 		return usagef("%q cannot be the name of a consumer; use at most 64 lower-case letters, digits, dots, hyphens and underscores, a letter or digit first", in.Name)
-	case len(in.Accounts) == 0 && len(in.Resources) == 0 && in.Metrics:
+	case len(in.Accounts) == 0 && len(in.Resources) == 0 && (in.Metrics || len(in.Mapi) > 0):
 	case len(in.Accounts) == 0:
 		return usagef("--account is missing; name the account that %s may use", in.Name)
 	case len(in.Resources) == 0:
@@ -113,11 +116,16 @@ func printKey(o *options, a *api, key httpapi.ConsumerKey, output, what string) 
 	return nil
 }
 
-// rights is "graph, ews of ops".
+// rights is "graph, ews of ops, Outlook archive".
 func rights(c httpapi.Consumer) string {
 	s := "metrics only"
 	if len(c.Resources) > 0 {
 		s = strings.Join(c.Resources, ", ") + " of " + strings.Join(c.Accounts, ", ")
+	}
+	if outlook := "Outlook " + strings.Join(c.Mapi, ", "); len(c.Mapi) > 0 && len(c.Resources) > 0 {
+		s += ", " + outlook
+	} else if len(c.Mapi) > 0 {
+		s = outlook
 	}
 	if c.Rate != "" {
 		s += ", " + c.Rate

@@ -136,11 +136,13 @@ func exitCode(err error) int {
 		return exitFailed
 	}
 	switch e.Kind {
-	case token.KindSignInRequired, token.KindSignInPending, token.KindDeclined, token.KindExpired:
+	case token.KindSignInRequired, token.KindSignInPending, token.KindDeclined, token.KindExpired,
+		token.KindMAPINoSession, token.KindMAPIUserAction:
 		return exitSignIn
-	case token.KindDenied, token.KindPolicyBlocked, token.KindUnauthenticated:
+	case token.KindDenied, token.KindPolicyBlocked, token.KindUnauthenticated, token.KindMAPIUnsupported:
 		return exitDenied
-	case token.KindUnavailable, token.KindInvalid, token.KindTimeout, token.KindThrottled:
+	case token.KindUnavailable, token.KindInvalid, token.KindTimeout, token.KindThrottled,
+		token.KindMAPIBackoff, token.KindMAPISuspended:
 		return exitNoUpstream
 	case token.KindInvalidRequest, token.KindUnknownResource, token.KindUnknownAccount:
 		return exitUsage

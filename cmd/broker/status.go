@@ -18,8 +18,8 @@ func newStatus(o *options) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "status",
 		Short: "Say what is true now",
-		Long: `Say what is true now: the broker, its store, the accounts, warnings and the last
-problems. Where no broker runs, it says so and shows what is stored; in JSON,
+		Long: `Say what is true now: the broker, its store, the accounts, the Outlook targets,
+warnings and the last problems. Where no broker runs, it says so and shows what is stored; in JSON,
 "running" is then false. The exit code is 0 in both cases.`,
 		Example: `  broker status
   broker status --output json`,
@@ -84,6 +84,12 @@ func showStatus(w io.Writer, now time.Time, s httpapi.Status, running bool) erro
 		fmt.Fprintln(w, "  none is signed in; run `broker login`")
 	} else if err := showAccounts(w, "  ", now, s.Accounts); err != nil {
 		return err
+	}
+	if len(s.Mapi) > 0 {
+		fmt.Fprintln(w, "\nOutlook targets")
+		if err := showTargets(w, "  ", now, s.Mapi); err != nil {
+			return err
+		}
 	}
 	showTroubles(w, now, s)
 	return nil
