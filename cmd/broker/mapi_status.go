@@ -88,11 +88,27 @@ func showTargets(w io.Writer, prefix string, now time.Time, list []httpapi.MapiT
 		return err
 	}
 	for _, t := range list {
+		name := prefix + printable(t.Target) + ": "
 		if t.Phase != httpapi.MapiPhaseIdle {
-			fmt.Fprintf(w, "%s%s: %s\n", prefix, printable(t.Target), sentencesOf(t))
+			fmt.Fprintln(w, name+sentencesOf(t))
+		}
+		for _, s := range troubles(t) {
+			fmt.Fprintln(w, name+s)
 		}
 	}
 	return nil
+}
+
+// troubles are what stands, or could stand, in the way of the next renewal.
+func troubles(t httpapi.MapiTarget) []string {
+	var all []string
+	if o := t.Obstacle; o.Message != "" {
+		all = append(all, printable(strings.TrimSpace("The next renewal would fail: "+o.Message+" "+o.Action)))
+	}
+	for _, warning := range t.Warnings {
+		all = append(all, printable(warning))
+	}
+	return all
 }
 
 // phaseOf is "needs_user (sign_in)".
@@ -141,6 +157,9 @@ func showTarget(w io.Writer, now time.Time, t httpapi.MapiTarget) error {
 	fmt.Fprintf(w, "%s is %s, its access %s\n  %s\n", printable(t.Target), phaseOf(t), t.Freshness, printable(t.Message))
 	if t.Action != "" {
 		fmt.Fprintf(w, "  To do: %s\n", printable(t.Action))
+	}
+	for _, s := range troubles(t) {
+		fmt.Fprintln(w, "  "+s)
 	}
 	var facts [][]string
 	add := func(name, value string) {

@@ -227,6 +227,8 @@ func TestTargetsPage(t *testing.T) {
 	user.Agent = httpapi.MapiAgent{SeenAt: now.Add(-time.Hour)}
 	fresh := targetIn("idle", "fresh")
 	fresh.Target, fresh.LastProof, fresh.ProofKind, fresh.NextCheck = "crm", now.Add(-3*time.Hour), "consumer", now.Add(48*time.Second)
+	fresh.Obstacle = httpapi.MapiObstacle{Phase: "wait_session", Message: "Nobody is logged on.", Action: "Log on."}
+	fresh.Warnings = []string{"New Outlook is about to take over; switch that off."}
 	fresh.Budget.StartsLeft, fresh.Agent = 1, httpapi.MapiAgent{Present: true, InBroker: true}
 	var out bytes.Buffer
 	if err := showTargets(&out, "", now, []httpapi.MapiTarget{user, fresh}); err != nil {
@@ -236,6 +238,8 @@ func TestTargetsPage(t *testing.T) {
 archive  needs_user (sign_in)  expired  -                   -          2       0            gone 1 h ago
 crm      idle                  fresh    3 h ago (consumer)  in 48 s    0       1            in the broker
 archive: It is needs_user. Sign in[31m.
+crm: The next renewal would fail: Nobody is logged on. Log on.
+crm: New Outlook is about to take over; switch that off.
 `
 	if got := out.String(); got != want {
 		t.Errorf("got\n%s\nwant\n%s", got, want)
@@ -281,8 +285,8 @@ func TestTargetPage(t *testing.T) {
 	}
 	out.Reset()
 	little := targetIn("needs_user", "unknown")
-	little.Action = "Sign in."
-	if err := showTarget(&out, time.Now(), little); err != nil || !strings.Contains(out.String(), "  To do: Sign in.\n") || !strings.Contains(out.String(), "agent    none\n") {
+	little.Action, little.Warnings = "Sign in.", []string{"Look out."}
+	if err := showTarget(&out, time.Now(), little); err != nil || !strings.Contains(out.String(), "  To do: Sign in.\n  Look out.\n") || !strings.Contains(out.String(), "agent    none\n") {
 		t.Errorf("got\n%s (%v)", out.String(), err)
 	}
 }
