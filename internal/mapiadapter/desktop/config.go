@@ -1,5 +1,7 @@
 package desktop
 
+import "time"
+
 // Config is what New needs to know besides what Windows says by itself. The zero
 // Config looks at the account that this process runs as.
 type Config struct {
@@ -9,6 +11,8 @@ type Config struct {
 	// LocalAppData holds Office's token caches; empty: the account's own
 	// %LOCALAPPDATA%.
 	LocalAppData string
+	// Patience is how long a running Outlook may take to answer; zero: ten seconds.
+	Patience time.Duration
 }
 
 // Where is the place that this process runs in.

@@ -52,6 +52,9 @@ func New(cfg Config) (Desktop, error) {
 		here: here, sid: cfg.SID, account: here.Account, user: hiveOf(cfg.SID, here.SID), machine: m,
 		caches: cfg.LocalAppData, com: newOutlook(), showing: make(chan struct{}, 1),
 	}
+	if cfg.Patience > 0 {
+		d.com.budget = cfg.Patience
+	}
 	if d.sid == "" {
 		d.sid = here.SID
 	}

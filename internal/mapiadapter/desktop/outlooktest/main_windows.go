@@ -24,6 +24,7 @@ type Knobs struct {
 	HandOver bool          `json:"hand_over"` // it starts a copy of itself as olk.exe and ends, as with UseNewOutlook
 	Writes   []Write       `json:"writes"`    // files that it writes while it lives
 	COM      *COM          `json:"com"`       // nil: nothing is registered
+	Windows  []Window      `json:"windows"`   // what it shows, one after the other
 }
 
 // Write is a file that the stand-in writes.
@@ -110,7 +111,7 @@ func playOutlook(isNew bool) (uint32, error) {
 		return 0, err
 	}
 	if isNew {
-		k.HandOver, k.COM, k.Writes = false, nil, nil
+		k = Knobs{Life: k.Life, Code: k.Code}
 	}
 	if k.HandOver {
 		return k.Code, handOver(program)
@@ -120,6 +121,9 @@ func playOutlook(isNew bool) (uint32, error) {
 	}
 	for _, w := range k.Writes {
 		time.AfterFunc(w.After, func() { _ = os.WriteFile(w.Path, []byte("token"), 0o600) }) // the test sees that it is not there
+	}
+	if len(k.Windows) > 0 {
+		go show(k.Windows)
 	}
 	stop := make(chan struct{})
 	time.AfterFunc(k.Life, func() { close(stop) })
