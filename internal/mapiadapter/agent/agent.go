@@ -242,7 +242,7 @@ func (a *Agent) outcome(ctx context.Context, r mapiadapter.Result, err error) ma
 	switch refusal, refused := errors.AsType[*desktop.Refusal](err); {
 	case refused: // its sentence names the profile, which no log should
 		r.Outcome, r.Reason = mapiadapter.Refused, refusal.Reason
-	case err == errLate, err == errUnknown, err == errNoProbe:
+	case errors.Is(err, errLate), errors.Is(err, errUnknown), errors.Is(err, errNoProbe):
 		r.Reason = err.Error()
 	default:
 		attrs = append(attrs, slog.Any("error", err))
