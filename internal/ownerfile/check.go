@@ -1,6 +1,9 @@
 package ownerfile
 
-import "io/fs"
+import (
+	"io/fs"
+	"os"
+)
 
 // AccessError says that a file or directory is not its owner's alone. It
 // matches fs.ErrPermission.
@@ -22,6 +25,19 @@ func (e *AccessError) Is(target error) bool { return target == fs.ErrPermission 
 // secrets, and should. On Windows it takes everything, as there a file has the
 // access list of its directory, which ProtectDir sets.
 func Check(path string, info fs.FileInfo) error { return check(path, info) }
+
+// Audit is Check for a report: it mends nothing, and on Windows it reads the
+// access list, which must let in no group that every user is in.
+func Audit(path string) error {
+	info, err := os.Stat(path)
+	if err == nil {
+		err = check(path, info)
+	}
+	if err == nil {
+		err = audit(path)
+	}
+	return err
+}
 
 // ProtectDir makes the directory path its owner's alone: mode 0700. On Windows it
 // sets a protected access list, which files inherit, for this user, and for

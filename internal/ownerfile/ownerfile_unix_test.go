@@ -4,6 +4,7 @@ package ownerfile
 
 import (
 	"errors"
+	"fmt"
 	"io/fs"
 	"os"
 	"os/exec"
@@ -36,6 +37,9 @@ func TestCheck(t *testing.T) {
 		{file, 0o602, "can be reached by other users (mode 0602); run: chmod 600 "},
 	} {
 		err := checkAt(t, tt.path, tt.mode)
+		if audited := Audit(tt.path); fmt.Sprint(audited) != fmt.Sprint(err) {
+			t.Errorf("%s with %04o: audited: %v", tt.path, tt.mode, audited)
+		}
 		if tt.want == "" {
 			if err != nil {
 				t.Errorf("%s with %04o: %v", tt.path, tt.mode, err)

@@ -106,3 +106,46 @@ func open(t *testing.T, path string) windows.Handle {
 	}
 	return h
 }
+
+// TestLetsEverybodyIn reads access lists as Windows writes them, in the security
+// descriptor definition language; no file is needed for that.
+func TestLetsEverybodyIn(t *testing.T) {
+	for list, want := range map[string]bool{
+		"D:P(A;OICI;FA;;;SY)(A;OICI;FA;;;BA)":                  false,
+		"D:P(A;OICI;FA;;;SY)(A;OICI;FA;;;S-1-5-21-1-2-3-1001)": false,
+		"D:(A;OICI;FA;;;SY)(A;;FR;;;WD)":                       true,
+		"D:(A;OICIID;FA;;;BA)(A;OICIID;0x1200a9;;;BU)":         true,
+		"D:(A;;FW;;;AU)":             true,
+		"D:(A;;0x100000;;;WD)":       false, // SYNCHRONIZE alone shows nothing
+		"D:(D;;FA;;;WD)(A;;FA;;;SY)": false,
+	} {
+		sd, err := windows.SecurityDescriptorFromString(list)
+		if err != nil {
+			t.Fatal(err)
+		}
+		acl, _, err := sd.DACL()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := letsEverybodyIn(acl); got != want {
+			t.Errorf("%s: %v", list, got)
+		}
+	}
+}
+
+// TestAudit shows that the calls fit together, see TestProtectDir.
+func TestAudit(t *testing.T) {
+	var access *AccessError
+	if err := Audit(t.TempDir()); err != nil && !errors.As(err, &access) {
+		t.Error(err)
+	}
+	if access != nil && !strings.Contains(access.Command, ownSID()+":(OI)(CI)F") {
+		t.Errorf("the remedy is %s", access.Command)
+	}
+	if err := Audit(filepath.Join(t.TempDir(), "no")); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("a directory that is not there: %v", err)
+	}
+	if !strings.HasPrefix(ownSID(), "S-1-") {
+		t.Errorf("we are %s", ownSID())
+	}
+}
