@@ -4,10 +4,12 @@ import (
 	"encoding/json"
 	"net/http"
 	"net/url"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
 
+	"github.com/m365-token-broker/broker/internal/mapiadapter"
 	"github.com/m365-token-broker/broker/internal/token"
 )
 
@@ -143,6 +145,53 @@ func FuzzBody(f *testing.F) {
 		}
 		res := s.do(call{method: "POST", path: tokenPath, key: s.crm, body: body})
 		if c := res.StatusCode; c != 200 && c != 400 && c != 413 {
+			t.Fatalf("%q: status %d", body, c)
+		}
+	})
+}
+
+func FuzzMapiReport(f *testing.F) {
+	for _, b := range []string{"{}", `{"ok":true}`, `{"hresult":"0x8004011D","operation":"OpenMsgStore"}`, `{"hresult":-2147221219}`, `{"hresult":1e9}`, `{"hresult":"80040111","ok":true}`} {
+		f.Add(b)
+	}
+	s := newStack(f)
+	s.outlook.set(archive(mapiadapter.Precheck))
+	f.Fuzz(func(t *testing.T, body string) {
+		s.t = t
+		if body == "" {
+			return
+		}
+		s.outlook.calls = nil
+		res := s.do(call{method: "POST", path: "/v1/mapi/archive/report", key: s.crm, body: body})
+		if c := res.StatusCode; c != http.StatusAccepted && c != http.StatusBadRequest && c != http.StatusRequestEntityTooLarge {
+			t.Fatalf("%q: status %d", body, c)
+		}
+		// What was taken is either a success or a failure of MAPI.
+		for _, c := range s.outlook.calls {
+			if !strings.HasPrefix(c, "report archive true 0x00000000 ") && !regexp.MustCompile(`^report archive false 0x[89A-F][0-9A-F]{7} `).MatchString(c) {
+				t.Fatalf("%q became %q", body, c)
+			}
+		}
+		if taken := len(s.outlook.calls) == 1; taken != (res.StatusCode == http.StatusAccepted) {
+			t.Fatalf("%q: status %d, %d reports", body, res.StatusCode, len(s.outlook.calls))
+		}
+	})
+}
+
+func FuzzAgentReport(f *testing.F) {
+	for _, b := range []string{"{}", agentReport, strings.Replace(agentReport, `"id":3`, `"id":1e400`, 1), strings.Replace(agentReport, `"facts":{`, `"results":[{}],"facts":{"processes":null,"services":{"a":{}},`, 1)} {
+		f.Add(b)
+	}
+	s := newStack(f)
+	s.outlook.orders.Work = []mapiadapter.Work{{ID: "x", Target: "archive", Kind: mapiadapter.WorkProbe}}
+	f.Fuzz(func(t *testing.T, body string) {
+		s.t = t
+		if body == "" {
+			return
+		}
+		s.outlook.reports, s.outlook.calls = nil, nil
+		res := s.do(call{method: "POST", path: "/v1/agent/sync", key: s.agent, body: body})
+		if c := res.StatusCode; c != http.StatusOK && c != http.StatusBadRequest && c != http.StatusRequestEntityTooLarge {
 			t.Fatalf("%q: status %d", body, c)
 		}
 	})
