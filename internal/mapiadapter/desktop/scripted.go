@@ -145,6 +145,23 @@ func (s *Scripted) session(now time.Time) Session {
 	}
 }
 
+// Here is where a process of this world runs, as Here says of Windows: in the
+// session of the account, or in none. The error is for a script that cannot be
+// read.
+func (s *Scripted) Here(ctx context.Context) (Where, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	now, err := s.look(ctx)
+	if err != nil && !errors.Is(err, errNobody) {
+		return Where{}, err
+	}
+	w := Where{SID: s.script.SID, Account: s.script.Account, Host: s.script.Host}
+	if err == nil && s.script.Seat != SeatService {
+		w.SessionID, w.Interactive = s.session(now).ID, true
+	}
+	return w, nil
+}
+
 // Sessions are the account's sessions, as a service sees them.
 func (s *Scripted) Sessions(ctx context.Context, sid string) ([]Session, error) {
 	s.mu.Lock()

@@ -342,3 +342,25 @@ func TestScriptedOutlivesKill(t *testing.T) {
 		t.Error(got)
 	}
 }
+
+// Here says who the processes of a world run as, whoever is logged on.
+func TestScriptedHere(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "s.json")
+	for seat, interactive := range map[Seat]bool{
+		SeatActive: true, SeatLocked: true, SeatDisconnected: true, SeatNobody: false, SeatService: false,
+	} {
+		writeScript(t, path, fmt.Sprintf(`{"session": %q, "host": "H", "account": "A\\b", "sid": "S-1"}`, seat))
+		want := Where{SID: "S-1", Account: `A\b`, Host: "H", Interactive: interactive}
+		if interactive {
+			want.SessionID = ownSessionID
+		}
+		if here, err := load(t, path).Here(t.Context()); err != nil || here != want {
+			t.Errorf("%s: %+v, %v", seat, here, err)
+		}
+	}
+	s := load(t, path)
+	writeScript(t, path, "{")
+	if _, err := s.Here(t.Context()); err == nil {
+		t.Error("a script that cannot be read has no account")
+	}
+}
