@@ -12,6 +12,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/m365-token-broker/broker/internal/lifecycle"
+	"github.com/m365-token-broker/broker/internal/mapiadapter/desktop"
 	"github.com/m365-token-broker/broker/internal/ownerfile"
 	"github.com/m365-token-broker/broker/internal/sandbox"
 	"github.com/m365-token-broker/broker/internal/token"
@@ -32,8 +33,10 @@ func newDemo(o *options) *cobra.Command {
 		Short: "See the whole story on a built-in sandbox, in less than a minute",
 		Long: `Run the whole story against a built-in stand-in for Microsoft Entra ID: a sign-in
 by device code, tokens, calls to Graph and EWS, expiry and silent renewal, many
-callers at once, a killed broker, a revoked sign-in. Everything is real HTTP and
-TLS on loopback; nothing leaves this machine and nothing stays behind.`,
+callers at once, a killed broker, a revoked sign-in. Then the way of a program that
+uses Extended MAPI, over a Windows desktop that a script plays: nobody logged on,
+an Outlook that is started and renews, new Outlook. Everything is real HTTP and TLS
+on loopback; nothing leaves this machine and nothing stays behind.`,
 		Example: "  broker demo",
 		Args:    cobra.NoArgs,
 		RunE:    func(cmd *cobra.Command, _ []string) error { return demo(cmd.Context(), o.env) },
@@ -62,18 +65,23 @@ func demo(ctx context.Context, env environment) (err error) {
 	}
 	s := &story{out: env.stdout, sb: sb, dir: dir, config: configFile, began: time.Now()}
 	defer s.end()
+	if err := s.setDesktop(demoDesktop{Session: desktop.SeatNobody}); err != nil {
+		return err
+	}
 	return s.tell(ctx)
 }
 
 // demoConfig writes the demo's configuration: the sandbox as the authority, the
-// file store, any free port.
+// file store, any free port, an Outlook target, and nothing in this machine's
+// event log.
 func demoConfig(sb *sandbox.Sandbox, dir string) (string, error) {
 	caFile, err := writeSandbox(sb, dir)
 	if err != nil {
 		return "", err
 	}
 	path := filepath.Join(filepath.Dir(caFile), "broker.yaml")
-	yaml := sb.ConfigYAML(caFile) + "listen: 127.0.0.1:0\nstore: file\n"
+	yaml := sb.ConfigYAML(caFile) + "listen: 127.0.0.1:0\nstore: file\n" +
+		"notify: {event_log: false}\nmapi: {" + demoTarget + ": {profile: " + demoProfile + "}}\n"
 	if err := ownerfile.Write(path, []byte(yaml)); err != nil {
 		return "", fmt.Errorf("write the configuration: %w", err)
 	}
@@ -90,6 +98,9 @@ type story struct {
 	steps  int
 	child  *child
 	key    token.Secret // the consumer's
+
+	agent   *process
+	service *api // the MAPI program's way to the broker
 }
 
 // tell plays the steps in order and stops at the first that fails.
@@ -108,6 +119,9 @@ func (s *story) tell(ctx context.Context) error {
 		{"The broker is killed (kill -9) and started again", s.killed},
 		{"An administrator revokes the sign-in", s.revoked},
 		{"The person signs in again", s.healed},
+		{"A MAPI service is refused, and nobody is logged on to Windows", s.nobodyThere},
+		{"Its account logs on; Outlook is started, once, and renews", s.outlookRenews},
+		{"The account is switched to new Outlook", s.newOutlook},
 		{"The broker stops in good order", s.stop},
 	} {
 		s.steps++
@@ -119,6 +133,7 @@ func (s *story) tell(ctx context.Context) error {
 			return fmt.Errorf("step %d (%s): %w", s.steps, step.title, err)
 		}
 	}
+	fmt.Fprintf(s.out, "\n%s", onWindows)
 	fmt.Fprintf(s.out, "\nDone: %d steps in %.1f s. Next: broker init, then broker serve and broker login.\n", s.steps, time.Since(s.began).Seconds())
 	return nil
 }
@@ -128,6 +143,9 @@ func (s *story) say(format string, args ...any) { fmt.Fprintf(s.out, "    "+form
 
 // end leaves no process behind.
 func (s *story) end() {
+	if s.agent != nil {
+		s.agent.kill()
+	}
 	if s.child != nil {
 		s.child.kill()
 	}

@@ -16,34 +16,87 @@ import (
 	"github.com/m365-token-broker/broker/internal/lifecycle"
 )
 
-// child is a broker that runs as a process of its own.
-type child struct {
-	cmd    *exec.Cmd
-	ended  chan error
-	log    bytes.Buffer // read it only after ended
-	listen string
-	admin  *api
+// process is this very binary, run as a process of its own.
+type process struct {
+	cmd   *exec.Cmd
+	ended chan error
+	log   bytes.Buffer // read it only after ended
 }
 
-// startChild starts `broker serve` from this very binary and waits until it
-// listens.
-func startChild(ctx context.Context, configFile, dir string) (*child, error) {
+// startProcess starts this binary with args.
+func startProcess(ctx context.Context, args ...string) (*process, error) {
 	self, err := os.Executable()
 	if err != nil {
 		return nil, fmt.Errorf("find this program: %w", err)
 	}
+	p := &process{ended: make(chan error, 1)}
+	p.cmd = exec.CommandContext(ctx, self, args...) //nolint:gosec // our own binary
+	p.cmd.Env = withoutSettings(os.Environ())
+	p.cmd.Stderr = &p.log
+	if err := p.cmd.Start(); err != nil {
+		return nil, fmt.Errorf("start broker %s: %w", args[0], err)
+	}
+	go func() { p.ended <- p.cmd.Wait() }()
+	return p, nil
+}
+
+// alive is nil while the process runs, and then says how it ended.
+func (p *process) alive() error {
+	select {
+	case err := <-p.ended:
+		p.ended <- err
+		return fmt.Errorf("broker %s ended by itself (%s):\n%s", p.cmd.Args[1], p.cmd.ProcessState, p.log.String())
+	default:
+		return nil
+	}
+}
+
+// kill ends the process as a power cut would, and waits until it is gone.
+func (p *process) kill() {
+	_ = p.cmd.Process.Kill()
+	err := <-p.ended
+	p.ended <- err
+}
+
+// stop ends the process in good order where the platform has a way to ask for it.
+func (p *process) stop(ctx context.Context) error {
+	if runtime.GOOS == "windows" { // has no such signal for a process without a console
+		p.kill()
+		return nil
+	}
+	if err := p.cmd.Process.Signal(os.Interrupt); err != nil && !errors.Is(err, os.ErrProcessDone) {
+		return fmt.Errorf("stop broker %s: %w", p.cmd.Args[1], err)
+	}
+	select {
+	case err := <-p.ended:
+		p.ended <- err
+		if err != nil {
+			return fmt.Errorf("broker %s ended badly (%w):\n%s", p.cmd.Args[1], err, p.log.String())
+		}
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// child is a broker that runs as a process of its own.
+type child struct {
+	*process
+	listen string
+	admin  *api
+}
+
+// startChild starts `broker serve` with args and waits until it listens.
+func startChild(ctx context.Context, dir string, args ...string) (*child, error) {
 	state, ready := filepath.Join(dir, "state"), filepath.Join(dir, "ready")
 	if err := os.Remove(ready); err != nil && !os.IsNotExist(err) {
 		return nil, fmt.Errorf("remove the old ready file: %w", err)
 	}
-	c := &child{ended: make(chan error, 1)}
-	c.cmd = exec.CommandContext(ctx, self, "serve", "--config", configFile, "--state-dir", state, "--ready-file", ready, "--key-in-file") //nolint:gosec // our own binary
-	c.cmd.Env = withoutSettings(os.Environ())
-	c.cmd.Stderr = &c.log
-	if err := c.cmd.Start(); err != nil {
-		return nil, fmt.Errorf("start the broker: %w", err)
+	p, err := startProcess(ctx, append([]string{"serve", "--state-dir", state, "--ready-file", ready, "--key-in-file"}, args...)...)
+	if err != nil {
+		return nil, err
 	}
-	go func() { c.ended <- c.cmd.Wait() }()
+	c := &child{process: p}
 	if err := c.await(ctx, ready); err != nil {
 		c.kill()
 		return nil, err
@@ -65,42 +118,14 @@ func (c *child) await(ctx context.Context, ready string) error {
 			c.listen = strings.TrimSpace(string(data))
 			return nil
 		}
+		if err := c.alive(); err != nil {
+			return err
+		}
 		select {
-		case err := <-c.ended:
-			c.ended <- err
-			return fmt.Errorf("the broker did not start (%w):\n%s", err, c.log.String())
 		case <-ctx.Done():
 			return ctx.Err()
 		case <-tick.C:
 		}
-	}
-}
-
-// kill ends the broker as a power cut would, and waits until it is gone.
-func (c *child) kill() {
-	_ = c.cmd.Process.Kill()
-	err := <-c.ended
-	c.ended <- err
-}
-
-// stop ends the broker in good order where the platform has a way to ask for it.
-func (c *child) stop(ctx context.Context) error {
-	if runtime.GOOS == "windows" { // has no such signal for a process without a console
-		c.kill()
-		return nil
-	}
-	if err := c.cmd.Process.Signal(os.Interrupt); err != nil && !errors.Is(err, os.ErrProcessDone) {
-		return fmt.Errorf("stop the broker: %w", err)
-	}
-	select {
-	case err := <-c.ended:
-		c.ended <- err
-		if err != nil {
-			return fmt.Errorf("the broker ended badly (%w):\n%s", err, c.log.String())
-		}
-		return nil
-	case <-ctx.Done():
-		return ctx.Err()
 	}
 }
 

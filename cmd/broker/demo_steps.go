@@ -18,11 +18,16 @@ import (
 
 func (s *story) start(ctx context.Context) (err error) {
 	began := time.Now()
-	if s.child, err = startChild(ctx, s.config, s.dir); err != nil {
+	if s.child, err = s.serve(ctx); err != nil {
 		return err
 	}
 	s.say("listening on %s after %d ms; the sign-in will be kept in an encrypted file", s.child.listen, time.Since(began).Milliseconds())
 	return nil
+}
+
+// serve starts the broker.
+func (s *story) serve(ctx context.Context) (*child, error) {
+	return startChild(ctx, s.dir, "--config", s.config, "--scripted-desktop", s.desktop(), "--scripted-brisk")
 }
 
 func (s *story) signIn(ctx context.Context) error {
@@ -146,7 +151,7 @@ func (s *story) killed(ctx context.Context) (err error) {
 	s.say("killed; the authority refuses a refresh token that was used before, so the last one must have been stored")
 	before := s.sb.Stats().SignIns
 	began := time.Now()
-	if s.child, err = startChild(ctx, s.config, s.dir); err != nil {
+	if s.child, err = s.serve(ctx); err != nil {
 		return err
 	}
 	t, err := s.token(ctx, "graph")
@@ -195,6 +200,11 @@ func (s *story) healed(ctx context.Context) error {
 
 func (s *story) stop(ctx context.Context) error {
 	began := time.Now()
+	if s.agent != nil {
+		if err := s.agent.stop(ctx); err != nil {
+			return err
+		}
+	}
 	if err := s.child.stop(ctx); err != nil {
 		return err
 	}

@@ -31,6 +31,7 @@ type seat struct {
 	host     string
 	platform mapiadapter.Reason // ReasonPlatform where there is no Outlook
 	sessions func(ctx context.Context) mapiadapter.Sessions
+	brisk    bool // the limits are for a scripted desktop
 }
 
 // wireOutlook puts the Outlook fallback together: who is told of it, and the
@@ -49,7 +50,7 @@ func (p *parts) wireOutlook(ctx context.Context, w wiring) error {
 		return err
 	}
 	p.outlook = mapiadapter.New(mapiadapter.Config{
-		Dir: filepath.Join(p.loaded.Places.StateDir, "mapi"), Limits: mapiadapter.DefaultLimits(), Log: p.log,
+		Dir: filepath.Join(p.loaded.Places.StateDir, "mapi"), Limits: w.seat.limits(), Log: p.log,
 		Host: w.seat.host, Account: w.seat.account, Platform: w.seat.platform, Sessions: w.seat.sessions,
 		Reach: p.reach, Tell: p.tellOutlook, Renewed: p.renewed,
 	})

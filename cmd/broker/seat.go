@@ -4,16 +4,19 @@ import (
 	"context"
 	"fmt"
 	"os"
+	"time"
 
 	"github.com/spf13/cobra"
 
+	"github.com/m365-token-broker/broker/internal/mapiadapter"
 	"github.com/m365-token-broker/broker/internal/mapiadapter/desktop"
 )
 
 // seatFlags say how a process is to take part in the Outlook fallback.
 type seatFlags struct {
 	agent  string // auto, separate
-	script string // a scripted desktop, for tests
+	script string // a scripted desktop, for tests and the demo
+	brisk  bool   // with shorter waits than a real one needs
 }
 
 // Who touches Outlook.
@@ -25,6 +28,8 @@ const (
 func (f *seatFlags) add(cmd *cobra.Command) {
 	cmd.Flags().StringVar(&f.agent, "agent", agentAuto, "who touches Outlook: `auto` (this process where it runs in a person's session) or separate (always broker agent)")
 	f.addScript(cmd)
+	cmd.Flags().BoolVar(&f.brisk, "scripted-brisk", false, "wait for seconds where a real desktop needs minutes")
+	cmd.Flags().Lookup("scripted-brisk").Hidden = true
 }
 
 // addScript adds the flag for a desktop that a file describes, in place of
@@ -38,6 +43,9 @@ func (f *seatFlags) addScript(cmd *cobra.Command) {
 func (f *seatFlags) check() error {
 	if f.agent != agentAuto && f.agent != agentSeparate {
 		return usagef("--agent %s: write auto or separate", f.agent)
+	}
+	if f.brisk && f.script == "" {
+		return usagef("--scripted-brisk: a real desktop needs its time")
 	}
 	return nil
 }
@@ -62,9 +70,38 @@ func (f *seatFlags) own(ctx context.Context) (seat, error) {
 	if err != nil {
 		return seat{}, err
 	}
-	facts, err := desk.Look(ctx, desktop.Want{})
+	here, err := desk.Here(ctx)
 	if err != nil {
 		return seat{}, fmt.Errorf("look at the scripted desktop: %w", err)
 	}
-	return seat{desktop: desk, account: facts.Account, host: facts.Host}, nil
+	s := seat{account: here.Account, host: here.Host, sessions: sessionsOf(desk.Sessions, here.SID), brisk: f.brisk}
+	if here.Interactive {
+		s.desktop = desk
+	}
+	return s, nil
+}
+
+// sessionsOf says whether the account sid is logged on, by a list of its sessions.
+func sessionsOf(list func(ctx context.Context, sid string) ([]desktop.Session, error), sid string) func(context.Context) mapiadapter.Sessions {
+	return func(ctx context.Context) mapiadapter.Sessions {
+		switch all, err := list(ctx, sid); {
+		case err != nil:
+			return mapiadapter.SessionsUnknown
+		case len(all) == 0:
+			return mapiadapter.SessionsNone
+		default:
+			return mapiadapter.SessionsSome
+		}
+	}
+}
+
+// limits are those of the design. Over a scripted desktop, which needs no time to
+// settle, the waits may be brisk: not what is allowed, and not how long proof is
+// waited for.
+func (s seat) limits() mapiadapter.Limits {
+	l := mapiadapter.DefaultLimits()
+	if s.brisk {
+		l.LookBusy, l.LookQuiet, l.AgentAbsent, l.SettleLogon = time.Second, 2*time.Second, 6*time.Second, 2*time.Second
+	}
+	return l
 }

@@ -1,13 +1,11 @@
 package main
 
 import (
-	"context"
 	"fmt"
 	"strings"
 
 	"golang.org/x/sys/windows"
 
-	"github.com/m365-token-broker/broker/internal/mapiadapter"
 	"github.com/m365-token-broker/broker/internal/mapiadapter/desktop"
 )
 
@@ -18,17 +16,7 @@ func thisSeat() (seat, error) {
 	if err != nil {
 		return seat{}, fmt.Errorf("find out which session this is: %w", err)
 	}
-	s := seat{account: here.Account, host: here.Host}
-	s.sessions = func(ctx context.Context) mapiadapter.Sessions {
-		switch all, err := desktop.Sessions(ctx, here.SID); {
-		case err != nil:
-			return mapiadapter.SessionsUnknown
-		case len(all) == 0:
-			return mapiadapter.SessionsNone
-		default:
-			return mapiadapter.SessionsSome
-		}
-	}
+	s := seat{account: here.Account, host: here.Host, sessions: sessionsOf(desktop.Sessions, here.SID)}
 	if !here.Interactive {
 		return s, nil
 	}
