@@ -203,7 +203,7 @@ func (s *story) started(want int) error {
 		}
 	}
 	if starts != want {
-		return fmt.Errorf("Outlook was started %d times, want %d", starts, want)
+		return fmt.Errorf("starts of Outlook: %d, want %d", starts, want)
 	}
 	return nil
 }
