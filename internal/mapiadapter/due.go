@@ -124,14 +124,7 @@ func gone(s State, in Input, now time.Time) bool {
 // stands reports whether a cause is still one. What was asked for by force is;
 // else there is nothing to do where access turned out to be well.
 func (s *State) stands(c Cause, in Input, now time.Time) bool {
-	switch {
-	case c.Force, s.needed(in.Limits, now):
-		return true
-	case c.Kind == CauseGone:
-		return in.Sight.Outlook == OutlookAbsent
-	default:
-		return c.Kind == CauseEnsure && freshnessOf(*s, in.Limits, now) != Fresh
-	}
+	return c.Force || s.needed(in.Limits, now) || c.Kind == CauseGone && in.Sight.Outlook == OutlookAbsent
 }
 
 // probing reports whether the probe is to be heard first: it may renew the

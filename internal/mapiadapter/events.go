@@ -13,10 +13,7 @@ func (m *machine) event() {
 	case EventStarted:
 		m.started()
 	case EventEnsure:
-		if m.s.Phase == Idle && (ev.Force || freshnessOf(m.s, m.in.Limits, m.now) != Fresh) {
-			m.s.want(CauseEnsure, m.now)
-			m.s.Pending.Force = m.s.Pending.Force || ev.Force
-		}
+		m.ensure(ev.Force)
 	case EventReportOK:
 		m.proof(ProofConsumer)
 	case EventReportBad:
@@ -32,6 +29,19 @@ func (m *machine) event() {
 		}
 	case EventResume:
 		m.resume()
+	}
+}
+
+// ensure is a consumer that asks for access. Where only nobody looks, that is a
+// reason to look, and none to renew.
+func (m *machine) ensure(force bool) {
+	switch {
+	case m.s.Phase != Idle:
+	case force, m.s.needed(m.in.Limits, m.now):
+		m.s.want(CauseEnsure, m.now)
+		m.s.Pending.Force = m.s.Pending.Force || force
+	case freshnessOf(m.s, m.in.Limits, m.now) != Fresh:
+		m.enter(Precheck, ReasonNone)
 	}
 }
 

@@ -35,6 +35,7 @@ func Next(s State, in Input, now time.Time) (State, []Step, []Do) {
 	m.event()
 	for range maxHops {
 		before := len(m.steps)
+		m.watch()
 		m.phase()
 		if len(m.steps) == before {
 			break
@@ -90,7 +91,6 @@ func (m *machine) look() {
 	}
 	m.people()
 	m.ours()
-	m.watch()
 }
 
 // people notices a logon, an unlock and a reconnect, and when each will have
@@ -155,7 +155,7 @@ func (m *machine) ours() {
 // of a file may also go back, where the clock did or a file is gone.
 func (m *machine) watch() {
 	s, w := &m.s, m.in.Sight
-	if !w.connected() || w.CacheOn.IsZero() || w.CacheOn.Equal(s.CacheMark) {
+	if !w.Known || !w.connected() || w.CacheOn.IsZero() || w.CacheOn.Equal(s.CacheMark) {
 		return
 	}
 	on := minTime(w.CacheOn, m.now)
@@ -164,7 +164,7 @@ func (m *machine) watch() {
 		return
 	case s.Phase == Session0Broken: // what Outlook renews has been refuted
 		return
-	case s.Failed && !on.After(s.LastFailure), !on.After(s.LastProof): // nothing new
+	case s.Failed && !on.After(s.LastFailure), !on.After(s.LastProof), on.Before(s.LastTrigger.Truncate(time.Second)): // nothing new
 	case !s.needed(m.in.Limits, m.now) && on.Sub(s.LastProof) < m.in.Limits.WatchProof:
 		return
 	default:

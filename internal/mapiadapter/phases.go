@@ -87,7 +87,7 @@ func (m *machine) precheck() {
 		m.enter(Idle, ReasonNone)
 		return
 	}
-	seen := !w.Agent || m.seenSince(s.Since)
+	seen := !w.Agent || m.seenSince(s.Since) && m.now.Sub(w.On) < l.Precheck
 	if !(seen && m.reachedSince(s.Since)) && stretch(s.Since, m.now) < l.Precheck {
 		return // a new look is on its way
 	}
@@ -178,6 +178,10 @@ func (m *machine) begin(action ActionKind) {
 // trigger ends without an answer. An agent that went away is nobody's failure.
 func (m *machine) trigger() {
 	switch w := m.in.Sight; {
+	case m.s.Attempt == nil: // not a state that we make
+		m.lose(ReasonNoAnswer)
+	case m.connected() && m.renewed(): // the answer was lost, the work was not
+		m.proof(ProofEvidence)
 	case stretch(m.s.Since, m.now) < m.in.Limits.Trigger:
 	case w.Known && !w.Agent:
 		m.wait(ReasonBlind)
@@ -187,12 +191,12 @@ func (m *machine) trigger() {
 }
 
 func (m *machine) observe() {
-	s, w, l := &m.s, m.in.Sight, m.in.Limits
+	s, l := &m.s, m.in.Limits
 	if s.Attempt == nil { // not a state that we make
 		m.enter(Idle, ReasonNone)
 		return
 	}
-	connected := w.connected() && m.seenSince(s.Attempt.On)
+	connected := m.connected()
 	if connected && m.renewed() {
 		m.proof(ProofEvidence)
 		return
@@ -217,6 +221,10 @@ func (m *machine) observe() {
 		m.unproved(connected)
 	}
 }
+
+// connected reports whether Outlook is, by a look that came after the attempt
+// began.
+func (m *machine) connected() bool { return m.in.Sight.connected() && m.seenSince(m.s.Attempt.On) }
 
 // renewed reports whether a token-cache file was written since the attempt
 // began. Times of files may be kept to the second.

@@ -112,11 +112,12 @@ func (m *machine) stuck() {
 		return
 	}
 	again := w.Mark != s.Mark && (w.Agent || s.MarkBlind)
-	switch s.Reason {
-	case ReasonNewOutlook:
-		again = again || w.Agent && m.seenSince(s.Since) && w.Outlook == OutlookHere
-	case ReasonElevated:
-		again = again || m.settled() || w.Agent && w.AgentOn.After(s.Since)
+	switch {
+	case !w.Agent:
+	case s.Reason == ReasonNewOutlook:
+		again = again || m.seenSince(s.Since) && w.Outlook == OutlookHere
+	case s.Reason == ReasonElevated && w.AgentOn.After(s.LastTrigger): // not the one that refused
+		again = true
 	default:
 		again = again || m.settled()
 	}

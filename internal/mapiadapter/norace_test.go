@@ -1,0 +1,5 @@
+//go:build !race
+
+package mapiadapter
+
+const raceDetector = false
