@@ -36,7 +36,7 @@ func TestRunEndsTheProbeOnly(t *testing.T) {
 		}
 		return release, err
 	}
-	found, err := runAs(t, "parent", runner{limit: 3 * time.Second, start: noting})
+	found, err := runAs(t, "parent", runner{limit: 6 * time.Second, start: noting}) // time enough to start its child
 	if err != nil || found.HResult != HResultNoAnswer {
 		t.Errorf("%+v, %v", found, err)
 	}
