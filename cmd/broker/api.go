@@ -24,6 +24,7 @@ type api struct {
 	key   token.Secret
 	close func() error // ends an in-process broker; a no-op otherwise
 	local bool         // the broker lives in this process
+	parts *parts       // that broker; nil where it does not
 }
 
 // call sends one request and decodes the answer into out (nil: no body is

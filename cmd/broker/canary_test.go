@@ -48,7 +48,7 @@ func TestCanary(t *testing.T) {
 	w.playFailures(s)
 	metrics := w.call(w.admin, http.MethodGet, "/metrics", "")
 	s.look("the metrics", string(metrics.body), true)
-	for _, path := range []string{"/v1/status", "/v1/accounts", "/v1/consumers", "/livez", "/readyz"} {
+	for _, path := range []string{"/v1/status", "/v1/accounts", "/v1/consumers", "/v1/doctor", "/livez", "/readyz"} {
 		s.look("the views", string(w.call(w.admin, http.MethodGet, path, "").body), false)
 	}
 	w.stop()

@@ -105,7 +105,7 @@ func remote(dir, listen string) (*api, error) {
 // inProcess puts a broker together that listens nowhere: the API's own handler
 // answers, so that there is one way in.
 func inProcess(ctx context.Context, o *options, loaded *config.Loaded, lock *lifecycle.InstanceLock) (*api, error) {
-	p, err := wire(ctx, loaded, wiring{env: o.env, quiet: true})
+	p, err := wire(ctx, loaded, wiring{env: o.env, quiet: true, seat: o.seat})
 	if err != nil {
 		return nil, errors.Join(err, lock.Release())
 	}
@@ -115,7 +115,7 @@ func inProcess(ctx context.Context, o *options, loaded *config.Loaded, lock *lif
 	go func() { ended <- group.Run(running, p.tasks()...) }()
 	return &api{
 		http: &http.Client{Transport: p.server.Transport()},
-		base: "http://" + loaded.Config.Listen, key: p.adminKey, local: true,
+		base: "http://" + loaded.Config.Listen, key: p.adminKey, local: true, parts: p,
 		close: func() error {
 			stop()
 			err := <-ended

@@ -27,6 +27,7 @@ type options struct {
 	config   string
 	stateDir string
 	set      []string // key=value, in the order given
+	seat     seat     // of a broker in this process: only doctor looks at Outlook
 }
 
 // newRoot builds the command tree.

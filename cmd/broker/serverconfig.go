@@ -27,6 +27,7 @@ func (p *parts) apiConfig() httpapi.Config {
 		AgentUser:   agentUser,
 		Status:      func(ctx context.Context) httpapi.Status { return p.status(ctx, listen) },
 		Ready:       p.ready,
+		Doctor:      p.examine,
 		Log:         p.log,
 		Metrics:     p.tel.MetricsHandler(),
 		GateRefused: p.tel.GateRefusal,

@@ -95,6 +95,7 @@ func TestWarnings(t *testing.T) {
 			Services: map[string]desktop.Service{"Archive": {Account: `CONTOSO\svc`}},
 		}
 	}
+	starting := []desktop.Process{{PID: 7, Product: desktop.ClassicOutlook, SessionID: 1}}
 	starts := func(ago ...time.Duration) (all []time.Time) {
 		for _, d := range ago {
 			all = append(all, noon.Add(-d))
@@ -116,9 +117,8 @@ func TestWarnings(t *testing.T) {
 		{"asks for a profile", func(_ *Target, _ *State, f *desktop.Facts) { f.Profiles.Asks = true }, "asks which profile"},
 		{"a service that is not there", func(t *Target, _ *State, _ *desktop.Facts) { t.Service = "Gone" }, "correct mapi.crm.service"},
 		{"a service that is there", func(t *Target, _ *State, _ *desktop.Facts) { t.Service = "Archive" }, ""},
-		{"no answer", func(_ *Target, _ *State, f *desktop.Facts) {
-			f.Processes = []desktop.Process{{PID: 7, Product: desktop.ClassicOutlook, SessionID: 1}}
-		}, "runs and does not answer"},
+		{"no answer", func(_ *Target, _ *State, f *desktop.Facts) { f.Processes = starting }, "runs and does not answer"},
+		{"no answer yet", func(_ *Target, s *State, f *desktop.Facts) { f.Processes, s.Phase = starting, Observe }, ""},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {

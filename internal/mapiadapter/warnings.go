@@ -27,7 +27,7 @@ func warningsOf(t Target, s State, l Limits, f *desktop.Facts, p place, now time
 	warn(f.Installation.Migrating, "Each start of Outlook as {account} on {host} is a step of its migration to new Outlook, which has no MAPI; set NewOutlookMigrationUserSetting to 0 for that account.")
 	warn(f.Profiles.Asks, "Outlook of {account} on {host} asks which profile to take when it starts; in Control Panel, Mail, choose “Always use this profile”.")
 	warn(t.Service != "" && !found, "The service of {target} is not installed on {host}, so its account is not compared with {account}; correct mapi.{target}.service.")
-	warn(runningOf(t, *f) == OutlookDeaf, "Outlook of {account} on {host} runs and does not answer: it hangs, shows a box, or runs as administrator. Look at it in that session.")
+	warn(runningOf(t, *f) == OutlookDeaf && !s.Phase.running(), "Outlook of {account} on {host} runs and does not answer: it hangs, shows a box, or runs as administrator. Look at it in that session.")
 	return all
 }
 

@@ -1,0 +1,168 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"slices"
+	"strings"
+	"syscall"
+
+	"github.com/spf13/cobra"
+
+	"github.com/m365-token-broker/broker/internal/config"
+	"github.com/m365-token-broker/broker/internal/httpapi"
+)
+
+// check is one thing that the doctor looked at: its name, what came out, one
+// sentence, and what to do about it.
+type check = httpapi.DoctorCheck
+
+// What comes out of a check.
+const (
+	resultOK      = httpapi.DoctorCheckResultOk
+	resultWarning = httpapi.DoctorCheckResultWarning
+	resultProblem = httpapi.DoctorCheckResultProblem
+	resultSkipped = httpapi.DoctorCheckResultSkipped
+)
+
+// newDoctor is `broker doctor`.
+func newDoctor(o *options) *cobra.Command {
+	var output string
+	place := seatFlags{agent: agentAuto}
+	cmd := &cobra.Command{
+		Use:   "doctor",
+		Short: "Find what is wrong, or soon will be, and say what to do",
+		Long: `Look at the configuration, the state directory, the broker, its secret store, the
+login host, the clock, every account, and at all that would stop a renewal through
+Outlook before one is needed: no session, no agent, new Outlook, a missing profile,
+a service that runs as another account, and nobody who would be told.
+
+Where a broker runs, it looks itself, since what counts is what it sees. Without one,
+this command looks at what it can see from here. Nothing is changed; the store is
+tried with a scratch record, which is deleted again. No secret is printed, so that the
+output can be sent to somebody who helps.
+
+The exit code is 1 where something is a problem, and 0 otherwise, warnings or not.`,
+		Example: `  broker doctor
+  broker doctor --output json`,
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			ctx, stop := signal.NotifyContext(cmd.Context(), os.Interrupt, syscall.SIGTERM)
+			defer stop()
+			d := doctor{o: o, place: &place}
+			if err := d.look(ctx); err != nil {
+				return err
+			}
+			return showReport(o, httpapi.ReportOf(d.checks), output)
+		},
+	}
+	outputFlag(cmd, &output)
+	place.addScript(cmd)
+	return cmd
+}
+
+// showReport prints the report; the error is its exit code.
+func showReport(o *options, r httpapi.DoctorReport, output string) error {
+	var err error
+	if output == outputJSON {
+		err = printJSON(o.env.stdout, r)
+	} else {
+		err = showChecks(o.env.stdout, r.Checks)
+	}
+	if err == nil && !r.Ok {
+		return exitError(exitFailed)
+	}
+	return err
+}
+
+// marks are how a result stands at the beginning of a line.
+var marks = map[httpapi.DoctorCheckResult]string{
+	resultOK: "ok", resultWarning: "WARNING", resultProblem: "PROBLEM", resultSkipped: "skipped",
+}
+
+// showChecks writes a line for each check, what to do beneath those that need it,
+// and a summary at the end, which is what a person sees first.
+func showChecks(w io.Writer, all []check) error {
+	width := 0
+	for _, c := range all {
+		width = max(width, len(c.Name))
+	}
+	const markWidth = len("WARNING")
+	for _, c := range all {
+		fmt.Fprintf(w, "%-*s  %-*s  %s\n", markWidth, marks[c.Result], width, printable(c.Name), printable(c.Text))
+		if c.Remedy != "" {
+			fmt.Fprintf(w, "%*s  -> %s\n", markWidth+2+width, "", printable(c.Remedy))
+		}
+	}
+	_, err := fmt.Fprintf(w, "\n%s\n", summary(all))
+	return err
+}
+
+// summary is "2 problems, 1 warning; 7 ok, 1 skipped."
+func summary(all []check) string {
+	count := func(r httpapi.DoctorCheckResult) int {
+		return len(slices.DeleteFunc(slices.Clone(all), func(c check) bool { return c.Result != r }))
+	}
+	several := func(n int, one string) string {
+		if n == 1 {
+			return "1 " + one
+		}
+		return fmt.Sprintf("%d %ss", n, one)
+	}
+	var bad, rest []string
+	if n := count(resultProblem); n > 0 {
+		bad = append(bad, several(n, "problem"))
+	}
+	if n := count(resultWarning); n > 0 {
+		bad = append(bad, several(n, "warning"))
+	}
+	if len(bad) == 0 {
+		bad = []string{"Nothing is wrong"}
+	}
+	rest = append(rest, fmt.Sprintf("%d ok", count(resultOK)))
+	if n := count(resultSkipped); n > 0 {
+		rest = append(rest, fmt.Sprintf("%d skipped", n))
+	}
+	return strings.Join(bad, ", ") + "; " + strings.Join(rest, ", ") + "."
+}
+
+// doctor looks at everything, in the order in which one thing rests on another.
+type doctor struct {
+	o      *options
+	place  *seatFlags
+	loaded *config.Loaded // the settings on the disk; nil: they are not right
+	checks []check
+}
+
+func (d *doctor) found(name string, result httpapi.DoctorCheckResult, text, remedy string) {
+	d.checks = append(d.checks, check{Name: name, Result: result, Text: text, Remedy: remedy})
+}
+
+// skip notes what cannot be looked at, and why.
+func (d *doctor) skip(why string, names ...string) {
+	for _, name := range names {
+		d.found(name, resultSkipped, why, "")
+	}
+}
+
+// look does all of it. The error is wrong usage; what is wrong otherwise is a
+// check.
+func (d *doctor) look(ctx context.Context) error {
+	if err := d.config(); err != nil {
+		return err
+	}
+	dir, usable := d.stateDir()
+	a := d.broker(ctx, dir, usable)
+	if a == nil {
+		d.skip("It cannot be looked at before the problems above are solved.", "store", "login-host", "clock", "notifications", "accounts", "outlook")
+		return nil
+	}
+	d.ask(ctx, a)
+	if err := a.close(); err != nil {
+		d.found("broker", resultProblem, sentence(err), "")
+	}
+	return nil
+}
