@@ -198,8 +198,8 @@ func (m *machine) remind() {
 		return
 	}
 	next := func() time.Time {
-		if s.Reminders < len(schedule) {
-			return s.Since.Add(schedule[s.Reminders])
+		if n := max(s.Reminders, 0); n < len(schedule) {
+			return s.Since.Add(schedule[n])
 		}
 		return m.now.Add(l.Daily)
 	}
