@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"os"
 	"os/exec"
 	"path/filepath"
 	"runtime"
@@ -57,6 +58,31 @@ func Executable(broker string, outlook desktop.Bitness) string {
 		return broker
 	}
 	return filepath.Join(filepath.Dir(broker), "broker-"+string(outlook)+".exe")
+}
+
+// Probe opens the profile with the program of Outlook's bitness: the broker
+// itself (its path), or, where that finds MAPI to have another one, the broker
+// of that bitness beside it. Where there is none, the Result says which program
+// is missing. For the rest see Run.
+func Probe(ctx context.Context, broker, profile string, mode Mode) (Result, error) {
+	return runner{limit: Limit, start: startOnLeash}.probe(ctx, broker, profile, mode)
+}
+
+func (r runner) probe(ctx context.Context, broker, profile string, mode Mode) (Result, error) {
+	found, err := r.run(ctx, broker, Arguments(profile, mode))
+	if err != nil || found.HResult != HResultBitness || found.MAPI == "" || found.MAPI == found.Bitness {
+		return found, err
+	}
+	other := Executable(broker, found.MAPI)
+	if other == broker || !exists(other) {
+		return found, nil
+	}
+	return r.run(ctx, other, Arguments(profile, mode))
+}
+
+func exists(path string) bool {
+	_, err := os.Stat(path)
+	return err == nil
 }
 
 // Run runs exe with args as a probe (see Arguments) in a process of its own, in

@@ -42,6 +42,15 @@ func act(part string) {
 			os.Exit(3)
 		}
 		act("answer")
+	case "bitness": // MAPI is of another bitness, for which there may be another program
+		if strings.Contains(filepath.Base(os.Args[0]), string(otherBitness())) {
+			act("answer")
+		}
+		found = NewResult(StepLoad, HResultBitness)
+		found.Bitness, found.MAPI = Own(), otherBitness()
+		text, _ := json.Marshal(found)
+		fmt.Println(string(text))
+		os.Exit(found.Class.ExitCode())
 	case "silence":
 		os.Exit(7)
 	case "noise":
@@ -178,13 +187,52 @@ func TestRunElsewhere(t *testing.T) {
 	}
 }
 
+// otherBitness is one that this program has not.
+func otherBitness() desktop.Bitness {
+	if Own() == desktop.X86 {
+		return desktop.X64
+	}
+	return desktop.X86
+}
+
+// The broker of Outlook's bitness is found where there is one.
+func TestProbeFindsTheOtherProgram(t *testing.T) {
+	exe, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	program, err := os.ReadFile(exe)
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir := t.TempDir()
+	broker := filepath.Join(dir, "broker.exe")
+	write := func(name string) {
+		if err := os.WriteFile(name, program, 0o700); err != nil {
+			t.Fatal(err)
+		}
+	}
+	write(broker)
+	t.Setenv(actAs, "bitness")
+	r := runner{limit: time.Minute, start: plain}
+	found, err := r.probe(t.Context(), broker, "Outlook", Cached)
+	if err != nil || found.HResult != HResultBitness || !strings.Contains(found.Sentence(), "broker-"+string(otherBitness())+".exe") {
+		t.Errorf("without the other one: %+v, %v", found, err)
+	}
+	write(Executable(broker, otherBitness()))
+	if found, err = r.probe(t.Context(), broker, "Outlook", Cached); err != nil || found.Class != ClassAuth {
+		t.Errorf("with the other one: %+v, %v", found, err)
+	}
+	t.Setenv(actAs, "answer")
+	if found, err = r.probe(t.Context(), broker, "Outlook", Cached); err != nil || found.Class != ClassAuth {
+		t.Errorf("where it is not needed: %+v, %v", found, err)
+	}
+}
+
 func TestExecutable(t *testing.T) {
 	dir := t.TempDir()
 	broker := filepath.Join(dir, "broker.exe")
-	other := desktop.X86
-	if Own() == other {
-		other = desktop.X64
-	}
+	other := otherBitness()
 	for outlook, want := range map[desktop.Bitness]string{"": broker, Own(): broker, other: filepath.Join(dir, "broker-"+string(other)+".exe")} {
 		if got := Executable(broker, outlook); got != want {
 			t.Errorf("for %q: %s, want %s", outlook, got, want)
