@@ -95,6 +95,8 @@ func sameAccount(wanted, ours string) bool {
 func brokenOf(t Target, f desktop.Facts) Reason {
 	service, hasService := f.Services[t.Service]
 	switch in := f.Installation; {
+	case f.Session.ID == 0 && f.Session.State == desktop.SessionOther: // where services live, without a desktop
+		return ReasonElevated
 	case in.Path == "":
 		return ReasonNoOutlook
 	case in.NewInUse:

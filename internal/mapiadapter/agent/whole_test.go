@@ -26,9 +26,10 @@ type world struct {
 	dir     string
 	desk    *desktop.Scripted
 	adapter *mapiadapter.Adapter
-	limits  mapiadapter.Limits
+	target  mapiadapter.Target
+	config  mapiadapter.Config // of the broker's next start
 
-	mu    sync.Mutex // guards told
+	mu    sync.Mutex // guards what follows, and adapter
 	told  []mapiadapter.Notice
 	ended []mapiadapter.Renewal
 
@@ -39,9 +40,23 @@ type world struct {
 // changes it.
 func inWorld(t *testing.T, policy mapiadapter.Policy, test func(w *world)) {
 	t.Helper()
+	inScript(t, desktop.Script{}, func(w *world) { w.target.Policy = policy }, test)
+}
+
+// inScript runs a test in a bubble, over this desktop; before changes the world
+// before anything runs.
+func inScript(t *testing.T, script desktop.Script, before, test func(w *world)) {
+	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
-		w := &world{t: t, dir: t.TempDir(), desk: desktop.NewScripted(desktop.Script{}, nil), limits: mapiadapter.DefaultLimits()}
-		w.startBroker(policy)
+		w := &world{t: t, dir: t.TempDir(), desk: desktop.NewScripted(script, nil)}
+		w.target = mapiadapter.Target{Name: target, Profile: "Outlook", Mode: "cached", Policy: mapiadapter.Nudge, Notice: true}
+		w.config = mapiadapter.Config{
+			Dir: w.dir, Limits: mapiadapter.DefaultLimits(), Log: quiet(), Host: "DESKTOP", Account: `DESKTOP\robot`, Tell: w.tell, Renewed: w.renewed,
+		}
+		if before != nil {
+			before(w)
+		}
+		w.startBroker()
 		w.startAgent()
 		test(w)
 		w.stopAgent()
@@ -52,29 +67,31 @@ func inWorld(t *testing.T, policy mapiadapter.Policy, test func(w *world)) {
 	})
 }
 
+func (w *world) tell(n mapiadapter.Notice) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.told = append(w.told, n)
+}
+
+func (w *world) renewed(r mapiadapter.Renewal) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.ended = append(w.ended, r)
+}
+
 func quiet() *slog.Logger { return slog.New(slog.NewTextHandler(io.Discard, nil)) }
 
-func (w *world) startBroker(policy mapiadapter.Policy) {
-	a := mapiadapter.New(mapiadapter.Config{
-		Dir: w.dir, Limits: w.limits, Log: quiet(), Host: "DESKTOP", Account: `DESKTOP\robot`,
-		Tell: func(n mapiadapter.Notice) {
-			w.mu.Lock()
-			defer w.mu.Unlock()
-			w.told = append(w.told, n)
-		},
-		Renewed: func(r mapiadapter.Renewal) {
-			w.mu.Lock()
-			defer w.mu.Unlock()
-			w.ended = append(w.ended, r)
-		},
-	})
-	if err := a.Configure([]mapiadapter.Target{{Name: target, Profile: "Outlook", Mode: "cached", Policy: policy, Notice: true}}); err != nil {
+func (w *world) startBroker() {
+	a := mapiadapter.New(w.config)
+	if err := a.Configure([]mapiadapter.Target{w.target}); err != nil {
 		w.t.Fatal(err)
 	}
 	ctx, cancel := context.WithCancel(w.t.Context())
 	var wg sync.WaitGroup
 	wg.Go(func() { _ = a.Run(ctx) })
+	w.mu.Lock()
 	w.adapter = a
+	w.mu.Unlock()
 	w.stopBroker = sync.OnceFunc(func() {
 		cancel()
 		wg.Wait()
@@ -89,7 +106,10 @@ func (w *world) startBroker(policy mapiadapter.Policy) {
 type link struct{ w *world }
 
 func (l link) Sync(ctx context.Context, r mapiadapter.Report, wait time.Duration) (mapiadapter.Orders, error) {
-	return l.w.adapter.Sync(ctx, r, mapiadapter.From{Wait: wait})
+	l.w.mu.Lock()
+	a := l.w.adapter
+	l.w.mu.Unlock()
+	return a.Sync(ctx, r, mapiadapter.From{Wait: wait})
 }
 
 func (w *world) startAgent() {
@@ -212,7 +232,7 @@ func TestBrokerRestarts(t *testing.T) {
 		w.after(time.Hour)
 		w.stopBroker()
 		w.after(time.Minute)
-		w.startBroker(mapiadapter.Nudge)
+		w.startBroker()
 		w.after(2 * time.Minute)
 		w.is(mapiadapter.Idle, "", mapiadapter.Fresh)
 		if n := w.desk.Starts(); n != 1 {
