@@ -99,7 +99,7 @@ func probeOutlook(ctx context.Context, profile, mode string) (uint32, error) {
 	if err != nil {
 		return 0, fmt.Errorf("find the broker's own program: %w", err)
 	}
-	res, err := mapiprobe.Run(ctx, mapiprobe.Executable(self, ""), mapiprobe.Arguments(profile, mapiprobe.Mode(mode))...)
+	res, err := mapiprobe.Probe(ctx, self, profile, mapiprobe.Mode(mode))
 	return res.HResult, err
 }
 
