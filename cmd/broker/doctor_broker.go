@@ -77,20 +77,19 @@ func (p *parts) hosts() []host {
 // the clock with the login host's.
 func (p *parts) examineHosts(ctx context.Context) []check {
 	all := p.hosts()
-	checks := make([]check, len(all))
-	var clock check
+	checks := make([]check, len(all)+1)
 	var wait sync.WaitGroup
 	for i, h := range all {
 		wait.Go(func() {
 			on, err := p.entra.Reach(ctx, h.base)
 			checks[i] = hostCheck(h, err)
 			if i == 0 {
-				clock = clockCheck(h.name, on, time.Now())
+				checks[len(all)] = clockCheck(h.name, on, time.Now())
 			}
 		})
 	}
 	wait.Wait()
-	return append(checks, clock)
+	return checks
 }
 
 func hostCheck(h host, err error) check {

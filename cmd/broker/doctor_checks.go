@@ -150,6 +150,8 @@ func targetCheck(name string, t httpapi.MapiTarget) check {
 		if !expired {
 			c.Result = resultWarning
 		}
+	case httpapi.MapiPhaseNeedsUser, httpapi.MapiPhaseWaitSession, httpapi.MapiPhaseWaitAgent,
+		httpapi.MapiPhaseSuspended, httpapi.MapiPhaseUnsupported, httpapi.MapiPhaseSession0Broken:
 	}
 	return c
 }

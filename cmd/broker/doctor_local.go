@@ -76,7 +76,7 @@ func (d *doctor) stateDir() (dir string, usable bool) {
 		d.found(name, resultSkipped, dir+" does not exist yet; the broker makes it when it starts.", "")
 	case foreign:
 		d.found(name, resultProblem, dir+" "+access.Problem+".", "Run: "+access.Command)
-		return dir, false
+		return dir, ownerfile.Check(dir, info) == nil // else no command may use it
 	case err != nil:
 		d.found(name, resultProblem, sentence(err), "Choose another --state-dir, or give this account access to it.")
 		return dir, false

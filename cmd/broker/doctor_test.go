@@ -101,6 +101,9 @@ func TestMapiChecks(t *testing.T) {
 		return m
 	}
 	expired := func(m *httpapi.MapiTarget) { m.Freshness = "expired" }
+	warned := func(m *httpapi.MapiTarget) {
+		m.Warnings = []string{"This is odd; mend it.", "So is that. Look at it.", "And this.", "Cut; "}
+	}
 	because := func(why mapiadapter.Reason) func(*httpapi.MapiTarget) {
 		return func(m *httpapi.MapiTarget) { m.Reason = string(why) }
 	}
@@ -117,11 +120,12 @@ func TestMapiChecks(t *testing.T) {
 			m.Agent.Present = false
 			m.Obstacle = httpapi.MapiObstacle{Phase: "wait_session", Message: "Nobody is there.", Action: "Log on."}
 		}), []finding{{result: resultOK}, {result: resultProblem, text: "Nobody is there.", remedy: "Log on."}}},
-		{target("idle", func(m *httpapi.MapiTarget) {
-			m.Warnings = []string{"This is odd; mend it.", "So is that. Look at it.", "And this.", "Cut; "}
-		}), []finding{
-			{result: resultOK}, {result: resultWarning, text: "This is odd.", remedy: "Mend it."}, {result: resultWarning, text: "So is that.", remedy: "Look at it."},
-			{result: resultWarning, text: "And this."}, {result: resultWarning, text: "Cut; "},
+		{target("idle", warned), []finding{
+			{result: resultOK},
+			{result: resultWarning, text: "This is odd.", remedy: "Mend it."},
+			{result: resultWarning, text: "So is that.", remedy: "Look at it."},
+			{result: resultWarning, text: "And this."},
+			{result: resultWarning, text: "Cut; "},
 		}},
 		{target("precheck", expired), []finding{{result: resultOK}}},
 		{target("trigger", expired), []finding{{result: resultOK}}},
