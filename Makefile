@@ -1,6 +1,6 @@
 # Each target is one line that can be typed by hand where there is no make.
 .DEFAULT_GOAL := help
-.PHONY: help build build-windows test race cover fuzz bench load lint vet generate demo independent-provider secret-service wine fast ci
+.PHONY: help build build-windows test race cover fuzz bench load lint vet generate demo independent-provider outlook secret-service wine fast ci
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 24
@@ -43,6 +43,9 @@ demo: ## the whole story on the built-in sandbox
 
 independent-provider: ## the journey against an OpenID provider that is not ours
 	scripts/independent-provider/run
+
+outlook: ## broker and agent over a scripted desktop, killed in every phase
+	.ci/run outlook
 
 secret-service: ## the Secret Service store against a real one
 	scripts/secret-service-test

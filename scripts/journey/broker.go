@@ -26,6 +26,7 @@ type broker struct {
 	store  string
 	listen string
 	log    string
+	flags  []string // more of `serve`
 
 	// One process under test: what serves, and the connections to it.
 	serving *exec.Cmd
@@ -79,10 +80,13 @@ func freeAddress(ctx context.Context) (string, error) {
 // path is how the program spells a path of this machine.
 func (b *broker) path(name string) string {
 	if b.wine {
-		return "Z:" + strings.ReplaceAll(name, "/", `\`)
+		return windowsPath(name)
 	}
 	return name
 }
+
+// windowsPath is a path of this machine as programs under Wine spell it.
+func windowsPath(name string) string { return "Z:" + strings.ReplaceAll(name, "/", `\`) }
 
 func (b *broker) command(ctx context.Context, args ...string) *exec.Cmd {
 	args = append(append(b.argv[1:len(b.argv):len(b.argv)], args...),
@@ -97,7 +101,7 @@ func (b *broker) serve(ctx context.Context) error {
 		return err
 	}
 	defer func() { _ = log.Close() }()
-	b.serving = b.command(ctx, "serve")
+	b.serving = b.command(ctx, append([]string{"serve"}, b.flags...)...)
 	b.serving.Stdout, b.serving.Stderr = log, log
 	if err := b.serving.Start(); err != nil {
 		return err
@@ -188,13 +192,22 @@ func (b *broker) must(ctx context.Context, args ...string) (string, error) {
 
 // call speaks to the API with the admin key.
 func (b *broker) call(ctx context.Context, method, path string, body any) (map[string]any, error) {
+	status, m, err := b.ask(ctx, method, path, body)
+	if err == nil && status != http.StatusOK {
+		err = fmt.Errorf("%s %s: %d %v", method, path, status, m)
+	}
+	return m, err
+}
+
+// ask is call for answers of any status.
+func (b *broker) ask(ctx context.Context, method, path string, body any) (status int, answer map[string]any, err error) {
 	text, err := json.Marshal(body)
 	if err != nil {
-		return nil, err
+		return 0, nil, err
 	}
 	req, err := http.NewRequestWithContext(ctx, method, "http://"+b.listen+path, bytes.NewReader(text))
 	if err != nil {
-		return nil, err
+		return 0, nil, err
 	}
 	req.Header.Set("Content-Type", "application/json")
 	if key, err := os.ReadFile(filepath.Join(b.state, "admin.key")); err == nil {
@@ -202,18 +215,17 @@ func (b *broker) call(ctx context.Context, method, path string, body any) (map[s
 	}
 	res, err := b.web.Do(req)
 	if err != nil {
-		return nil, err
+		return 0, nil, err
 	}
 	defer func() { _ = res.Body.Close() }()
-	answer, err := io.ReadAll(io.LimitReader(res.Body, 1<<20))
+	text, err = io.ReadAll(io.LimitReader(res.Body, 1<<20))
 	if err != nil {
-		return nil, err
+		return 0, nil, err
 	}
-	if res.StatusCode != http.StatusOK {
-		return nil, fmt.Errorf("%s %s: %s %s", method, path, res.Status, answer)
+	if err := json.Unmarshal(text, &answer); err != nil {
+		return 0, nil, fmt.Errorf("%s %s: %s %s", method, path, res.Status, text)
 	}
-	var m map[string]any
-	return m, json.Unmarshal(answer, &m)
+	return res.StatusCode, answer, nil
 }
 
 // logTail is the end of the broker's log.

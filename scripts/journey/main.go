@@ -5,10 +5,16 @@
 //	journey sandbox  -broker bin/broker [-store file]
 //	journey sandbox  -broker bin/broker.exe -wine -store wincred
 //	journey provider -broker bin/broker -node DIR
+//	journey outlook  -broker bin/broker
+//	journey outlook  -broker bin/broker.exe -wine -store wincred -outlook FILE
 //
 // The authority is the project's own sandbox, or the OpenID provider of
 // scripts/independent-provider, installed in DIR, where a person's steps are
 // done by posting the provider's own forms.
+//
+// The last two are about the Outlook fallback: broker and agent, two processes,
+// with a desktop that a script plays, and under Wine with a stand-in for Outlook,
+// the test program FILE. The broker is killed in every phase.
 package main
 
 import (
@@ -34,6 +40,8 @@ func main() {
 // options are the flags.
 type options struct {
 	authority string // "sandbox" or "provider"
+	outlook   bool   // take the stories of the Outlook fallback
+	standIn   string // what plays Outlook under Wine
 	broker    string // the program
 	wine      bool   // run it with wine
 	store     string // the config's store
@@ -42,16 +50,20 @@ type options struct {
 
 func parse(args []string) (options, error) {
 	var o options
-	fs := flag.NewFlagSet("journey sandbox|provider", flag.ContinueOnError)
+	fs := flag.NewFlagSet("journey sandbox|provider|outlook", flag.ContinueOnError)
 	fs.StringVar(&o.broker, "broker", "bin/broker", "the broker `program`")
 	fs.BoolVar(&o.wine, "wine", false, "run it with wine")
 	fs.StringVar(&o.store, "store", "file", "where it keeps the sign-in")
+	fs.StringVar(&o.standIn, "outlook", "", "the `program` that plays Outlook under Wine")
 	fs.StringVar(&o.node, "node", "", "the `folder` that the provider is installed in")
 	if len(args) == 0 {
 		fs.Usage()
-		return o, errors.New("name the authority: sandbox or provider")
+		return o, errors.New("name the journey: sandbox, provider or outlook")
 	}
 	o.authority = args[0]
+	if o.authority == "outlook" {
+		o.authority, o.outlook = "sandbox", true
+	}
 	if err := fs.Parse(args[1:]); err != nil {
 		return o, err
 	}
@@ -79,6 +91,9 @@ func run(ctx context.Context, args []string) error {
 	}
 	defer auth.close()
 
+	if o.outlook {
+		return runOutlook(ctx, o, auth, dir)
+	}
 	b, err := newBroker(ctx, o, auth, dir)
 	if err != nil {
 		return err
