@@ -20,6 +20,7 @@ type Config struct {
 	Log     *slog.Logger
 	Host    string // this machine, for sentences
 	Account string // DOMAIN\user that the broker runs as; empty: not known
+	SID     string // of that account; empty: not known
 	// Platform is ReasonPlatform where this system has no Outlook.
 	Platform Reason
 
@@ -31,9 +32,10 @@ type Config struct {
 	Sessions func(ctx context.Context) Sessions
 	// StartAgent starts the agent in our account's session; nil: we cannot.
 	StartAgent func(ctx context.Context) error
-	// Tell is told every change of phase, and reminders. It does not block. nil: nobody.
+	// Tell is told every change of phase, and reminders. It does not block, and
+	// asks the Adapter nothing. nil: nobody.
 	Tell func(n Notice)
-	// Renewed is told of every attempt that ended. It does not block. nil: nobody.
+	// Renewed is told of every attempt that ended, as Tell is.
 	Renewed func(r Renewal)
 }
 
@@ -42,54 +44,81 @@ type Adapter struct {
 	cfg    Config
 	agents *agents
 	around *watchman
+	tasks  sync.WaitGroup // of Run
 
-	mu      sync.Mutex // guards what follows
+	configuring sync.Mutex // one Configure at a time
+
+	mu      sync.Mutex // guards what follows; never held while a machine takes a step
 	runners map[string]*runner
 	running context.Context // of Run; nil before and after
-	tasks   sync.WaitGroup
+	wanted  chan struct{}   // closed when there was a target
 }
 
 // New makes an Adapter without targets.
 func New(cfg Config) *Adapter {
-	a := &Adapter{cfg: cfg, agents: newAgents(cfg.Limits.AgentAbsent), runners: map[string]*runner{}}
-	a.around = &watchman{cfg: cfg, changed: a.stir}
+	a := &Adapter{cfg: cfg, agents: newAgents(cfg.Limits.AgentAbsent), runners: map[string]*runner{}, wanted: make(chan struct{})}
+	a.around = newWatchman(cfg, a.stir)
 	return a
 }
 
 // Configure puts these targets in the place of those before. A target whose
-// ledger cannot be used stays, and does nothing; the errors say why.
+// ledger cannot be used stays, and does nothing until it can; the errors say why.
+// It waits for the machines, so none of them may call it.
 func (a *Adapter) Configure(targets []Target) error {
-	a.mu.Lock()
-	defer a.mu.Unlock()
+	a.configuring.Lock()
+	defer a.configuring.Unlock()
 	var errs []error
-	old := a.runners
-	a.runners = make(map[string]*runner, len(targets))
+	old := a.byName()
+	now := make(map[string]*runner, len(targets))
 	for _, t := range targets {
 		r, ok := old[t.Name]
-		delete(old, t.Name)
-		if ok {
-			r.retarget(t)
-		} else {
+		if !ok {
 			var err error
-			if r, err = newRunner(a, t); err != nil {
-				errs = append(errs, err)
-			}
-			a.start(r)
+			r, err = newRunner(a, t)
+			errs = append(errs, err)
 		}
-		a.runners[t.Name] = r
+		now[t.Name] = r
+	}
+	a.swap(now)
+	for _, t := range targets {
+		if r, ok := old[t.Name]; ok {
+			errs = append(errs, r.retarget(t))
+			delete(old, t.Name)
+		}
 	}
 	for _, r := range old {
 		errs = append(errs, r.end())
 	}
+	a.agents.lookNow() // at the services of the new ones
 	return errors.Join(errs...)
 }
 
-// start runs r where Run does. The mutex is held.
-func (a *Adapter) start(r *runner) {
-	if a.running == nil {
-		return
+// swap puts the runners in force, and runs those that are new.
+func (a *Adapter) swap(runners map[string]*runner) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	old := a.runners
+	a.runners = runners
+	for name, r := range runners {
+		if old[name] != r && a.running != nil {
+			a.start(a.running, r)
+		}
 	}
-	ctx, cancel := context.WithCancel(a.running)
+	select {
+	case <-a.wanted:
+	default:
+		if len(runners) > 0 {
+			close(a.wanted)
+		}
+	}
+}
+
+// Wanted is closed as soon as there is a target: before that no agent need look.
+func (a *Adapter) Wanted() <-chan struct{} { return a.wanted }
+
+// start runs r until ctx, which is Run's, ends. The mutex is held.
+func (a *Adapter) start(ctx context.Context, r *runner) {
+	ctx, cancel := context.WithCancel(ctx)
 	r.cancel, r.ended = cancel, make(chan struct{})
 	a.tasks.Go(func() { r.run(ctx) })
 }
@@ -99,7 +128,7 @@ func (a *Adapter) Run(ctx context.Context) error {
 	a.mu.Lock()
 	a.running = ctx
 	for _, r := range a.runners {
-		a.start(r)
+		a.start(ctx, r)
 	}
 	a.mu.Unlock()
 	a.around.run(ctx)
@@ -112,27 +141,28 @@ func (a *Adapter) Run(ctx context.Context) error {
 
 // Close closes the ledgers. Run has ended.
 func (a *Adapter) Close() error {
-	a.mu.Lock()
-	defer a.mu.Unlock()
+	a.configuring.Lock()
+	defer a.configuring.Unlock()
 	var errs []error
-	for _, r := range a.runners {
+	for _, r := range a.byName() {
 		errs = append(errs, r.close())
 	}
-	a.runners = map[string]*runner{}
+	a.swap(nil)
 	return errors.Join(errs...)
 }
 
 // stir has every machine look at the world again.
 func (a *Adapter) stir() {
-	for _, r := range a.all() {
-		r.stir()
+	for _, r := range a.byName() {
+		poke(r.poke)
 	}
 }
 
-func (a *Adapter) all() []*runner {
+// byName are the runners there are, in a map of the caller's own.
+func (a *Adapter) byName() map[string]*runner {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	return slices.Collect(maps.Values(a.runners))
+	return maps.Clone(a.runners)
 }
 
 func (a *Adapter) runner(name string) (*runner, error) {
@@ -147,10 +177,10 @@ func (a *Adapter) runner(name string) (*runner, error) {
 // Targets shows every target, by name.
 func (a *Adapter) Targets() []View {
 	var views []View
-	for _, r := range a.all() {
+	for _, r := range a.byName() {
 		views = append(views, r.view())
 	}
-	slices.SortFunc(views, func(x, y View) int { return compareNames(x.Name, y.Name) })
+	slices.SortFunc(views, func(x, y View) int { return strings.Compare(x.Name, y.Name) })
 	return views
 }
 
@@ -166,7 +196,8 @@ func (a *Adapter) Target(name string) (View, error) {
 
 // Ensure asks for access that is fresh. It joins the attempt that is being made,
 // if there is one, and waits for its end for at most wait; force asks also where
-// access is fresh.
+// access is fresh. Where the ledger cannot be written that is an error of
+// KindStore, as for all methods that change something.
 func (a *Adapter) Ensure(ctx context.Context, name string, force bool, wait time.Duration) (View, error) {
 	r, err := a.runner(name)
 	if err != nil {
@@ -175,7 +206,7 @@ func (a *Adapter) Ensure(ctx context.Context, name string, force bool, wait time
 	if v := r.view(); v.Phase == Idle && v.Freshness == Fresh && !force {
 		return v, nil
 	}
-	v, err := r.ask(ctx, Event{Kind: EventEnsure, Force: force}, "")
+	v, err := r.ask(ctx, request{event: Event{Kind: EventEnsure, Force: force}})
 	if err != nil {
 		return View{}, err
 	}
@@ -188,10 +219,11 @@ func (a *Adapter) Report(ctx context.Context, name string, c ConsumerReport) (Vi
 	if err != nil {
 		return View{}, err
 	}
-	if c.OK {
-		return r.ask(ctx, Event{Kind: EventReportOK}, c.Operation)
+	q := request{event: Event{Kind: EventReportOK}, detail: c.Operation}
+	if !c.OK {
+		q.event = Event{Kind: EventReportBad, HResult: c.HResult, Class: classOf(c.HResult)}
 	}
-	return r.ask(ctx, Event{Kind: EventReportBad, HResult: c.HResult, Class: classOf(c.HResult)}, c.Operation)
+	return r.ask(ctx, q)
 }
 
 // Pause stops all attempts until Resume.
@@ -200,7 +232,7 @@ func (a *Adapter) Pause(ctx context.Context, name string) (View, error) {
 	if err != nil {
 		return View{}, err
 	}
-	return r.ask(ctx, Event{Kind: EventPause}, "")
+	return r.ask(ctx, request{event: Event{Kind: EventPause}})
 }
 
 // Resume ends a pause, and any other wait for a person: somebody has seen to it.
@@ -209,7 +241,7 @@ func (a *Adapter) Resume(ctx context.Context, name string) (View, error) {
 	if err != nil {
 		return View{}, err
 	}
-	return r.ask(ctx, Event{Kind: EventResume}, "")
+	return r.ask(ctx, request{event: Event{Kind: EventResume}})
 }
 
 // History is the end of the target's ledger: at most n entries, newest last.
@@ -219,70 +251,6 @@ func (a *Adapter) History(name string, n int) ([]Entry, error) {
 		return nil, err
 	}
 	return r.history(n)
-}
-
-// From is where a report comes from.
-type From struct {
-	InBroker bool          // the agent is this process
-	User     string        // SID at the other end of the connection; empty: not known
-	Wait     time.Duration // how long the agent waits for work
-}
-
-// Sync takes an agent's report and answers with work for it: at once where there
-// is any or a look is wanted, else when its wait is over, or ctx ends.
-func (a *Adapter) Sync(ctx context.Context, rep Report, from From) (Orders, error) {
-	ctx, cancel := context.WithTimeout(ctx, from.Wait)
-	defer cancel()
-	if from.User != "" && !strings.EqualFold(from.User, rep.Facts.SID) {
-		return Orders{}, token.NewError(token.KindDenied, "agent", "The report is of another account than the program that sent it; run broker agent in the session itself.")
-	}
-	if a.cfg.Account != "" && !sameAccount(rep.Facts.Account, a.cfg.Account) {
-		return Orders{}, token.NewError(token.KindDenied, "agent", "This agent runs as another account than the broker; run broker agent as "+a.cfg.Account+".")
-	}
-	now := wallNow()
-	wake := a.agents.hear(rep, from.InBroker, now)
-	for _, res := range rep.Results {
-		if r, err := a.runner(res.Target); err == nil {
-			r.result(ctx, res)
-		}
-	}
-	a.stir()
-	key := keyOf(rep.Facts)
-	for {
-		work, isNew := a.agents.take(key, wallNow())
-		if isNew {
-			return a.orders(work), nil
-		}
-		select {
-		case <-wake:
-			work, _ = a.agents.take(key, wallNow())
-			return a.orders(work), nil
-		case <-ctx.Done():
-			return a.orders(work), nil
-		}
-	}
-}
-
-func (a *Adapter) orders(work []Work) Orders {
-	o := Orders{Work: work, LookEvery: a.cfg.Limits.LookQuiet}
-	for _, r := range a.all() {
-		v := r.view()
-		if v.Service != "" && !slices.Contains(o.Services, v.Service) {
-			o.Services = append(o.Services, v.Service)
-		}
-		if v.Phase.running() {
-			o.LookEvery = a.cfg.Limits.LookBusy
-		}
-	}
-	slices.Sort(o.Services)
-	return o
-}
-
-// surroundings is what the broker knows by itself right now.
-func (a *Adapter) surroundings() surroundings {
-	e := a.around.now()
-	e.platform, e.account, e.host = a.cfg.Platform, a.cfg.Account, a.cfg.Host
-	return e
 }
 
 // wallNow is the wall clock alone: the machine's times are kept on disk, and

@@ -26,6 +26,19 @@ type renewal struct {
 	open bool
 }
 
+// resumed is the attempt that a state of the ledger has in flight.
+func resumed(s State) renewal {
+	if s.Attempt == nil {
+		return renewal{}
+	}
+	a := s.Attempt
+	n := renewal{open: true, Renewal: Renewal{Attempt: a.ID, Action: a.Action, Cause: a.Cause.Kind, Precheck: a.On, Trigger: a.On}}
+	if s.Phase == Observe {
+		n.Observe = s.Since
+	}
+	return n
+}
+
 // follow takes one transition, and reports whether it ended the attempt.
 func (n *renewal) follow(s Step, now time.Time) (ended bool) {
 	switch s.To {

@@ -8,11 +8,12 @@ import (
 // place is who and where, for sentences.
 type place struct {
 	account, host, profile, target string
+	ours                           string // the account that the broker runs as
 }
 
 // sentences say what is true of a phase, and the one thing that a person must
-// do. Each action names the account and the host. {account}, {host}, {profile}
-// and {target} are filled in.
+// do. Each action names the account and the host. {account}, {host}, {profile},
+// {target} and {ours} are filled in.
 type sentences struct{ message, action string }
 
 const session = "Log on to {host} as {account} (RDP is fine)"
@@ -24,8 +25,21 @@ var needsUser = map[Reason]sentences{
 	ReasonAgent:        {"The session of {account} on {host} has no working agent.", session + " and run: broker agent"},
 	ReasonAccount:      {"The account {account} is disabled, or its password has expired, as a consumer on {host} was told.", "Enable {account} or renew its password, then log on to {host} with it once."},
 	ReasonOpenOutlook:  {"The mailbox access of {account} on {host} must be renewed, and the policy notify_only leaves that to a person.", session + " and open Outlook with the profile {profile}."},
-	ReasonOtherSession: {"Outlook of {account} runs in another session on {host}, where the broker cannot reach it.", session + " to the session in which Outlook runs, and close Outlook there."},
+	ReasonOtherSession: {"Outlook of {account} runs in another session on {host}, where the broker cannot reach it.", "Connect to the session of {account} on {host} in which Outlook runs, and close Outlook there."},
 }
+
+// notices are for the person who is in that session already.
+var notices = map[Reason]string{
+	ReasonSignIn:       "Outlook waits for a sign-in. Please answer it: programs on this computer need the mailbox access of {account}.",
+	ReasonWrongProfile: "Please close Outlook and open it with the profile {profile}: programs on this computer need the mailbox access of {account}.",
+	ReasonDialog:       "Outlook shows a box. Please answer it: programs on this computer need the mailbox access of {account}.",
+	ReasonAccount:      "The account {account} is disabled, or its password has expired. Please have it enabled or renew the password, then sign in to Outlook once.",
+	ReasonOpenOutlook:  "Please open Outlook with the profile {profile}: programs on this computer need the mailbox access of {account}.",
+	ReasonOtherSession: "Outlook of {account} runs in another session on this computer. Please close it there.",
+}
+
+// noticeOf is what is shown in the session.
+func noticeOf(why Reason, p place) string { return p.fill(notices[why]) }
 
 var unsupported = map[Reason]sentences{
 	ReasonNoOutlook:      {"Classic Outlook is not installed for {account} on {host}.", "Install classic Outlook (Microsoft 365 Apps) on {host} for {account}, or move the consumer to Microsoft Graph."},
@@ -33,9 +47,9 @@ var unsupported = map[Reason]sentences{
 	ReasonNoProfile:      {"{account} on {host} has no Outlook profile {profile}.", "Make the profile {profile} for {account} on {host} (Control Panel, Mail), or correct the setting mapi.{target}.profile."},
 	ReasonBitness:        {"The consumer's service and Outlook of {account} on {host} have different bitness, so MAPI cannot work.", "Install Outlook for {account} on {host} in the bitness of the consumer's service, or the service in Outlook's."},
 	ReasonServiceAccount: {"The consumer on {host} runs as an account that can never log on, so no Outlook can renew for it.", "Let the consumer's service on {host} run as the account {account} that has the Outlook profile, or move it to Microsoft Graph."},
-	ReasonOtherAccount:   {"The consumer of {target} runs as another account than the broker, {account}, on {host}.", "Run a broker on {host} as the consumer's own account instead of {account}, or correct the setting mapi.{target}.account."},
+	ReasonOtherAccount:   {"The consumer of {target} on {host} runs as another account than this broker, which runs as {ours} and can renew for nobody else.", "Run a broker on {host} as the consumer's own account instead of {ours}, or correct mapi.{target}.account and mapi.{target}.service."},
 	ReasonElevated:       {"The agent of {account} on {host} runs with more rights than Outlook may be given, or in no session.", session + " and run: broker agent, without administrator rights."},
-	ReasonLedger:         {"The ledger of {target} on {host} cannot be used, so nothing is done for {account}.", "Mend what the broker's log on {host} says of the ledger of {account}, and restart the broker."},
+	ReasonLedger:         {"The ledger of {target} on {host} cannot be used, so nothing is done for {account}.", "Mend what the broker's log on {host} says of that ledger, as {account} or an administrator; the broker goes on by itself."},
 	ReasonPlatform:       {"Outlook runs on Windows only, and {host} is not Windows.", "Run the broker as {account} on the Windows machine that has Outlook, not on {host}, or move the consumer to Microsoft Graph."},
 }
 
@@ -61,7 +75,7 @@ var freshnessMessages = map[Freshness]string{
 	Unknown: "Whether {account} on {host} has mailbox access is not known yet.",
 }
 
-var backoffMessages = map[Reason]string{
+var backoffMessages = map[Reason]string{ //nolint:gosec // sentences about tokens
 	ReasonNetwork:     "Microsoft 365 cannot be reached from {host}",
 	ReasonClock:       "The clock of {host} is wrong by more than five minutes",
 	ReasonBudget:      "Outlook of {account} on {host} was started or asked as often as is allowed for now",
@@ -88,7 +102,7 @@ func sentencesOf(v View, p place) (message, action string) {
 	case Suspended:
 		s = suspended[v.Reason]
 	case Backoff:
-		s.message = backoffMessages[v.Reason] + fmt.Sprintf("; the next attempt is at %s.", v.Retry.Format("15:04 MST"))
+		s.message = backoffMessages[v.Reason] + fmt.Sprintf("; the next attempt is at %s.", v.Retry.Local().Format("15:04 MST"))
 	default:
 		s = phaseSentences[v.Phase]
 	}
@@ -96,5 +110,5 @@ func sentencesOf(v View, p place) (message, action string) {
 }
 
 func (p place) fill(sentence string) string {
-	return strings.NewReplacer("{account}", p.account, "{host}", p.host, "{profile}", p.profile, "{target}", p.target).Replace(sentence)
+	return strings.NewReplacer("{account}", p.account, "{host}", p.host, "{profile}", p.profile, "{target}", p.target, "{ours}", p.ours).Replace(sentence)
 }

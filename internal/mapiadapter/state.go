@@ -1,6 +1,7 @@
 package mapiadapter
 
 import (
+	"strings"
 	"time"
 )
 
@@ -158,7 +159,8 @@ type State struct {
 	Reason Reason    `json:"reason,omitempty"`
 	Since  time.Time `json:"since"` // of the phase
 
-	// What is known.
+	// What is known, and of which profile.
+	Profile     string        `json:"profile,omitempty"`
 	LastProof   time.Time     `json:"last_proof,omitzero"`
 	Proof       ProofKind     `json:"proof,omitempty"`
 	Failed      bool          `json:"failed,omitzero"`       // an authentication error came after the last proof
@@ -216,6 +218,26 @@ type Seen struct {
 	Logon  string `json:"logon,omitempty"`
 	State  string `json:"state,omitempty"`
 	Locked bool   `json:"locked,omitzero"`
+}
+
+// of is the state for a target. What is known of another profile is forgotten;
+// what was spent is not, nor that a person said pause.
+func (s State) of(t Target, now time.Time) State {
+	switch {
+	case strings.EqualFold(s.Profile, t.Profile):
+		return s
+	case s.Profile == "":
+		s.Profile = t.Profile
+		return s
+	}
+	n := NewState(now)
+	if s.Phase == Suspended && s.Reason == ReasonPaused {
+		n.Phase, n.Reason, n.Since = s.Phase, s.Reason, s.Since
+	}
+	n.Profile, n.Serial, n.LastTrigger, n.Starts = t.Profile, s.Serial, s.LastTrigger, s.Starts
+	n.OursPID, n.OursOn, n.Closings, n.Seen, n.Latest = s.OursPID, s.OursOn, s.Closings, s.Seen, s.Latest
+	n.AgentStarts, n.AgentStartOn, n.AgentLogon = s.AgentStarts, s.AgentStartOn, s.AgentLogon
+	return n
 }
 
 // NewState is a target that nothing is known of.

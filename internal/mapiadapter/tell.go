@@ -36,6 +36,7 @@ func numberOf(s Step) int {
 		}
 	case Trigger:
 		return noticeTriggered
+	default: // as for a reminder
 	}
 	return numbers[s.To]
 }

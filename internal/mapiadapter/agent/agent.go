@@ -13,6 +13,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/m365-token-broker/broker/internal/lifecycle"
 	"github.com/m365-token-broker/broker/internal/mapiadapter"
 	"github.com/m365-token-broker/broker/internal/mapiadapter/desktop"
 )
@@ -46,6 +47,7 @@ type Agent struct {
 	mu      sync.Mutex // guards what follows
 	results []mapiadapter.Result
 	begun   map[string]time.Time // works, by ID, that were begun
+	wanted  map[string]bool      // works, by ID, that the broker wanted when it last spoke
 	busy    int                  // works that are being done
 }
 
@@ -59,12 +61,15 @@ func New(cfg Config) *Agent {
 
 // How long to wait after the broker could not be reached, doubling; how long for
 // more work while some is being done, so that its result is told soon, and before
-// anything was said; and how long works are remembered.
+// anything was said; how long a look may take, and how soon the next one may
+// follow; and how long works are remembered.
 const (
 	firstRetry = time.Second
 	lastRetry  = 15 * time.Second
 	busyWait   = time.Second
 	firstWait  = 5 * time.Second
+	lookTime   = 30 * time.Second
+	leastPause = 200 * time.Millisecond
 	remembered = 24 * time.Hour
 )
 
@@ -75,7 +80,9 @@ func (a *Agent) Run(ctx context.Context) error {
 	orders := mapiadapter.Orders{LookEvery: firstWait}
 	retry := firstRetry
 	for lost := false; ctx.Err() == nil; {
+		began := time.Now()
 		next, err := a.sync(ctx, orders)
+		pause := leastPause - time.Since(began)
 		switch {
 		case err == nil:
 			if lost {
@@ -83,18 +90,18 @@ func (a *Agent) Run(ctx context.Context) error {
 			}
 			lost, retry, orders = false, firstRetry, next
 			a.take(ctx, orders.Work)
-			continue
 		case ctx.Err() != nil:
 			return nil
-		case !lost:
-			a.cfg.Log.WarnContext(ctx, "the agent cannot work at the moment, and tries again", slog.Any("error", err))
-			lost = true
+		default:
+			if !lost {
+				a.cfg.Log.WarnContext(ctx, "the agent cannot work at the moment, and tries again", slog.Any("error", err))
+			}
+			lost, pause, retry = true, retry, min(2*retry, lastRetry)
 		}
 		select {
 		case <-ctx.Done():
-		case <-time.After(retry):
+		case <-time.After(pause):
 		}
-		retry = min(2*retry, lastRetry)
 	}
 	return nil
 }
@@ -102,11 +109,11 @@ func (a *Agent) Run(ctx context.Context) error {
 // sync looks, and tells the broker. Where there is nothing to do it lasts as
 // long as the broker wants between two looks.
 func (a *Agent) sync(ctx context.Context, last mapiadapter.Orders) (mapiadapter.Orders, error) {
-	facts, err := a.cfg.Desktop.Look(ctx, desktop.Want{Services: last.Services})
+	results, busy := a.untold() // before the look: what follows from them is in it
+	facts, err := a.look(ctx, last.Services)
 	if err != nil {
 		return mapiadapter.Orders{}, err // nothing is told: a broker that hears nothing knows nothing
 	}
-	results, busy := a.untold()
 	wait := last.LookEvery
 	if busy {
 		wait = busyWait
@@ -120,6 +127,13 @@ func (a *Agent) sync(ctx context.Context, last mapiadapter.Orders) (mapiadapter.
 		orders.LookEvery = last.LookEvery
 	}
 	return orders, nil
+}
+
+// look sees what there is. A look that takes too long is none.
+func (a *Agent) look(ctx context.Context, services []string) (desktop.Facts, error) {
+	ctx, cancel := context.WithTimeout(ctx, lookTime)
+	defer cancel()
+	return a.cfg.Desktop.Look(ctx, desktop.Want{Services: services})
 }
 
 // untold are the results that the broker has not heard, and whether more are on
@@ -137,13 +151,28 @@ func (a *Agent) told(n int) {
 	a.results = a.results[n:]
 }
 
-// take begins what has not been begun.
+// take begins what has not been begun. The broker repeats what it still wants
+// until it has the result.
 func (a *Agent) take(ctx context.Context, work []mapiadapter.Work) {
+	a.mu.Lock()
+	a.wanted = map[string]bool{}
+	for _, w := range work {
+		a.wanted[w.ID] = true
+	}
+	a.mu.Unlock()
 	for _, w := range work {
 		if a.begin(w.ID) {
-			a.work.Go(func() { a.tell(a.do(ctx, w)) })
+			a.work.Go(func() { a.tell(a.guarded(ctx, w)) })
 		}
 	}
+}
+
+// stillWanted reports whether the broker wants a work that it gave, as far as is
+// known: somebody may have said pause since.
+func (a *Agent) stillWanted(id string) bool {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.wanted[id]
 }
 
 // begin reports whether a work is new, and remembers it.
@@ -171,6 +200,15 @@ func (a *Agent) tell(r mapiadapter.Result) {
 	a.busy--
 }
 
+// guarded does one work. What panics there ends neither the agent nor the broker
+// that it may be a part of.
+func (a *Agent) guarded(ctx context.Context, w mapiadapter.Work) (r mapiadapter.Result) {
+	if err := lifecycle.Guard(ctx, a.cfg.Log, "work of the Outlook agent", func() error { r = a.do(ctx, w); return nil }); err != nil {
+		return mapiadapter.Result{ID: w.ID, Target: w.Target, Kind: w.Kind, Outcome: mapiadapter.Failed, Reason: "panic", On: time.Now().UTC()}
+	}
+	return r
+}
+
 // do does one work.
 func (a *Agent) do(ctx context.Context, w mapiadapter.Work) mapiadapter.Result {
 	r := mapiadapter.Result{ID: w.ID, Target: w.Target, Kind: w.Kind, Outcome: mapiadapter.Done}
@@ -184,8 +222,11 @@ func (a *Agent) do(ctx context.Context, w mapiadapter.Work) mapiadapter.Result {
 		r.Outcome, r.On = mapiadapter.Declined, time.Now().UTC()
 		return r
 	}
-	if time.Now().After(w.NotAfter) {
+	switch {
+	case time.Now().After(w.NotAfter):
 		return a.outcome(ctx, r, errLate)
+	case !a.stillWanted(w.ID):
+		return a.outcome(ctx, r, errWithdrawn)
 	}
 	var err error
 	switch w.Kind {
@@ -207,9 +248,10 @@ const noticeTitle = "M365 Token Broker"
 
 // What a work can fail of before it was begun.
 var (
-	errLate    = errors.New("late")
-	errUnknown = errors.New("unknown_work")
-	errNoProbe = errors.New("no_probe")
+	errLate      = errors.New("late")
+	errWithdrawn = errors.New("withdrawn")
+	errUnknown   = errors.New("unknown_work")
+	errNoProbe   = errors.New("no_probe")
 )
 
 // askTime is how long a person has to say "not now".
@@ -242,7 +284,7 @@ func (a *Agent) outcome(ctx context.Context, r mapiadapter.Result, err error) ma
 	switch refusal, refused := errors.AsType[*desktop.Refusal](err); {
 	case refused: // its sentence names the profile, which no log should
 		r.Outcome, r.Reason = mapiadapter.Refused, refusal.Reason
-	case errors.Is(err, errLate), errors.Is(err, errUnknown), errors.Is(err, errNoProbe):
+	case errors.Is(err, errLate), errors.Is(err, errWithdrawn), errors.Is(err, errUnknown), errors.Is(err, errNoProbe):
 		r.Reason = err.Error()
 	default:
 		attrs = append(attrs, slog.Any("error", err))
