@@ -219,6 +219,16 @@ func TestRenewalByItself(t *testing.T) {
 		y := freshStory(t).sees(disconnected, written(noon)).after(hour)
 		y.sees(written(y.now)).after(10 * minute).refused().sees(connected).freshness(Expired)
 	})
+	t.Run("nor one from before it was refused again", func(t *testing.T) {
+		y := freshStory(t).sees(disconnected, written(noon), noNetwork).after(hour).refused().looks().is(Backoff, ReasonNetwork)
+		y.in.Sight.CacheOn = y.now.Add(minute)
+		y.after(2 * minute).refused().after(minute).sees(connected).freshness(Expired)
+	})
+	t.Run("nor one from before an attempt that it did not help", func(t *testing.T) {
+		y := freshStory(t).after(hour).sees(noNetwork).refused().looks().is(Backoff, ReasonNetwork)
+		y.in.Sight.CacheOn = y.now.Add(minute) // and no Outlook to connect with it
+		y.sees(network).retries().looks().starts(7).sees(connected).until(5*minute, 5*second).is(Backoff, ReasonNoNewToken).freshness(Expired)
+	})
 	t.Run("one of a clock that was wrong does not hide the next", func(t *testing.T) {
 		y := freshStory(t).sees(connected, written(noon.Add(20*minute)))
 		y.after(hour).sees(written(y.now)).freshness(Fresh)

@@ -258,7 +258,7 @@ func (m *model) restart() error {
 // sameState reports whether nothing changed but the time of the step: then the
 // ledger was not written.
 func sameState(a, b *State) bool {
-	same := a.Phase == b.Phase && a.Reason == b.Reason && a.Since == b.Since &&
+	same := a.Phase == b.Phase && a.Reason == b.Reason && a.Since == b.Since && a.Profile == b.Profile &&
 		a.LastProof == b.LastProof && a.Proof == b.Proof && a.Failed == b.Failed && a.LastFailure == b.LastFailure && a.HResult == b.HResult &&
 		a.Account == b.Account && a.Refuted == b.Refuted && a.Lifetime == b.Lifetime && a.BlindSince == b.BlindSince && a.CacheMark == b.CacheMark &&
 		a.ProbeUnusable == b.ProbeUnusable && a.ProbeAskedOn == b.ProbeAskedOn && a.ProbeFails == b.ProbeFails && a.ProbeOn == b.ProbeOn

@@ -44,6 +44,13 @@ func TestIdle(t *testing.T) {
 		freshStory(t).after(minute).sees(nobody).is(WaitSession, ReasonNone)
 		freshStory(t).after(minute).sees(noAgent).sees(agentBack("L1")).is(Idle, ReasonNone).freshness(Fresh)
 	})
+	t.Run("what was never proved is no cause while nobody looks", func(t *testing.T) {
+		y := newStory(t)
+		noAgent(&y.in.Sight)
+		if y.tick().is(WaitAgent, ReasonNone); y.s.Pending != nil {
+			t.Errorf("a cause of nothing: %v", y.s.Pending)
+		}
+	})
 	t.Run("a deaf Outlook lowers what is known, and is no cause", func(t *testing.T) {
 		freshStory(t).after(minute).sees(deaf).freshness(Unknown).until(9*hour, minute).is(Idle, ReasonNone)
 	})
@@ -316,6 +323,11 @@ func TestProof(t *testing.T) {
 		y.in.Sight.CacheOn = y.now.Add(-minute)
 		y.looks().starts(7).after(20*second).sees(connected).is(Observe, ReasonNone)
 		y.sees(written(y.s.Attempt.On.Add(-2*second))).is(Observe, ReasonNone)
+	})
+	t.Run("nor is one that was there already, by a clock that was wrong", func(t *testing.T) {
+		y := checkingStory(t)
+		y.in.Sight.CacheOn = y.now.Add(minute)
+		y.looks().starts(7).after(20*second).sees(connected).is(Observe, ReasonNone)
 	})
 	t.Run("times of files may be kept to the second", func(t *testing.T) {
 		y := checkingStory(t)

@@ -102,6 +102,9 @@ func TestWaitSession(t *testing.T) {
 		waiting(t).sees(agentBack("L2")).after(minute).sees(nobody).after(hour).is(WaitSession, ReasonNone).
 			sees(agentBack("L3")).after(89*second).is(WaitSession, ReasonNone)
 	})
+	t.Run("also where the broker alone saw it", func(t *testing.T) {
+		waiting(t).sees(noAgent).after(minute).sees(nobody).after(hour).sees(noAgent).after(89*second).is(WaitSession, ReasonNone)
+	})
 	t.Run("an agent proves a session where nobody else can see any", func(t *testing.T) {
 		waiting(t).sees(agentBack("L2"), func(w *Sight) { w.Sessions = SessionsUnknown }).after(90*second).is(Precheck, ReasonNone)
 		waiting(t).sees(noAgent, func(w *Sight) { w.Sessions = SessionsUnknown }).after(10*hour).is(WaitSession, ReasonNone)
@@ -278,6 +281,10 @@ func TestPersonClosesOutlook(t *testing.T) {
 	t.Run("not when it had run for 10 minutes in between", func(t *testing.T) {
 		y := observingStory(t).renews().after(5*minute).ends(0).is(Idle, ReasonNone).after(hour).refused().looks().starts(8).renews()
 		y.until(10*minute, minute).ends(0).after(hour).refused().looks().starts(9).renews().after(minute).ends(0).is(Idle, ReasonNone)
+	})
+	t.Run("nor where nobody saw how it ended after that", func(t *testing.T) {
+		y := observingStory(t).renews().after(5*minute).ends(0).is(Idle, ReasonNone).after(hour).refused().looks().starts(8).renews()
+		y.after(10*minute).sees(noAgent).sees(agentBack("L1")).after(hour).refused().looks().starts(9).renews().after(minute).ends(0).is(Idle, ReasonNone)
 	})
 	t.Run("not when it crashed", func(t *testing.T) {
 		y := observingStory(t).renews().after(minute).ends(1).is(Idle, ReasonNone).after(hour).refused().looks().starts(8).renews().after(minute).ends(1)
