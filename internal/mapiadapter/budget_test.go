@@ -7,9 +7,9 @@ import (
 
 func TestBackoffSeries(t *testing.T) {
 	l := DefaultLimits()
-	for n, want := range []time.Duration{5, 5, 10, 20, 40, 80, 160, 320, 360, 360} {
-		if got := l.backoff(n, 0); got != want*minute {
-			t.Errorf("after failure %d: %s, not %s", n, got, want*minute)
+	for n, want := range []float64{5, 5, 10, 20, 40, 80, 160, 320, 360, 360} {
+		if got := l.backoff(n, 0); got.Minutes() != want {
+			t.Errorf("after failure %d: %s, not %v min", n, got, want)
 		}
 	}
 	for _, c := range []struct {

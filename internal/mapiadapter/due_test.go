@@ -128,7 +128,7 @@ func TestAuthenticationErrors(t *testing.T) {
 				y.is(Precheck, ReasonNone).looks().is(NeedsUser, ReasonAccount).freshness(Expired)
 				return
 			}
-			if y.is(want, ReasonNone); (y.s.Failed) != (want != Idle) {
+			if y.is(want, ReasonNone); y.s.Failed != (want != Idle) {
 				t.Errorf("failed: %v", y.s.Failed)
 			}
 		})

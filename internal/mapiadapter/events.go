@@ -29,6 +29,7 @@ func (m *machine) event() {
 		}
 	case EventResume:
 		m.resume()
+	default: // a tick is a look, and nothing else
 	}
 }
 
@@ -75,6 +76,7 @@ func (m *machine) proof(kind ProofKind) {
 		m.enter(Precheck, ReasonNone)
 	case Suspended:
 		m.reopen()
+	default: // noted, and that is all
 	}
 }
 
@@ -173,8 +175,7 @@ func (m *machine) refused(why string) {
 
 // resume is an operator's word: paused, or having seen to what was wrong.
 func (m *machine) resume() {
-	switch m.s.Phase {
-	case Idle, Precheck, Trigger, Observe:
+	if m.s.Phase == Idle || m.s.Phase.running() {
 		return
 	}
 	m.s.Failures, m.s.Deferred, m.s.Refuted, m.s.Closings, m.s.Account = 0, 0, 0, 0, false

@@ -67,6 +67,7 @@ func (m *machine) enter(to Phase, why Reason) {
 		m.do(Do{Kind: DoLook})
 	case Unsupported, Session0Broken:
 		m.s.Mark, m.s.MarkBlind = m.in.Sight.Mark, !m.in.Sight.Agent
+	default:
 	}
 	if to != Precheck || step.From == Idle && step.Cause != "" {
 		m.do(Do{Kind: DoTell, Step: step})
@@ -117,6 +118,7 @@ func (m *machine) people() {
 		if logon {
 			m.s.Settle = m.now.Add(l.SettleLogon)
 		}
+	default: // waits for nobody
 	}
 }
 

@@ -88,7 +88,7 @@ func (m *machine) precheck() {
 		return
 	}
 	seen := !w.Agent || m.seenSince(s.Since) && m.now.Sub(w.On) < l.Precheck
-	if !(seen && m.reachedSince(s.Since)) && stretch(s.Since, m.now) < l.Precheck {
+	if late := stretch(s.Since, m.now) >= l.Precheck; !late && (!seen || !m.reachedSince(s.Since)) {
 		return // a new look is on its way
 	}
 	if to, why := m.blocked(); to == Backoff {

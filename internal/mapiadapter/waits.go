@@ -30,6 +30,7 @@ func (m *machine) needsUser() {
 	case ReasonSignIn, ReasonDialog: // answered, or gone together with Outlook
 		gone := !s.AbsentSince.IsZero() && m.now.Sub(s.AbsentSince) >= l.Gone
 		acted = acted || seen && (gone || w.connected() && s.AskingSince.IsZero())
+	default: // the account's: nothing of that is to be seen
 	}
 	if !acted {
 		return

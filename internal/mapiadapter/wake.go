@@ -42,6 +42,7 @@ func Wake(s State, l Limits, now time.Time) time.Time {
 		}
 	case WaitAgent:
 		at(s.AgentStartOn, l.AgentEvery)
+	default:
 	}
 	return wake
 }

@@ -82,6 +82,7 @@ func TestWakeIsInTimeForEverything(t *testing.T) {
 				d = 10 * hour
 			case Suspended, Unsupported:
 				d = 25 * hour
+			default:
 			}
 			want, got := tale(y, d, everySecond), tale(y, d, Wake)
 			for i := range max(len(want), len(got)) {
