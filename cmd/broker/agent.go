@@ -117,6 +117,9 @@ func runAgent(ctx context.Context, o *options, f *seatFlags, logFile string) err
 	if err != nil {
 		return err
 	}
+	if s.fault != nil {
+		return s.fault
+	}
 	if s.desktop == nil {
 		if s.platform != mapiadapter.ReasonNone {
 			return notWindows()

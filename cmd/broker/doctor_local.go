@@ -142,7 +142,7 @@ func (d *doctor) sit(ctx context.Context) error {
 		return err
 	}
 	d.o.seat = s
-	return nil
+	return s.fault
 }
 
 // see tells a broker in this process what this session shows of Outlook. It gives

@@ -28,10 +28,12 @@ import (
 type seat struct {
 	desktop  desktop.Desktop // nil: this process leaves Outlook to an agent
 	account  string          // DOMAIN\user of this process; empty: not known
+	sid      string          // of that account; empty: not known
 	host     string
 	platform mapiadapter.Reason // ReasonPlatform where there is no Outlook
 	sessions func(ctx context.Context) mapiadapter.Sessions
-	brisk    bool // the limits are for a scripted desktop
+	fault    error // why this process cannot see Outlook; tokens go on without it
+	brisk    bool  // the limits are for a scripted desktop
 }
 
 // wireOutlook puts the Outlook fallback together: who is told of it, and the
@@ -51,9 +53,12 @@ func (p *parts) wireOutlook(ctx context.Context, w wiring) error {
 	}
 	p.outlook = mapiadapter.New(mapiadapter.Config{
 		Dir: filepath.Join(p.loaded.Places.StateDir, "mapi"), Limits: w.seat.limits(), Log: p.log,
-		Host: w.seat.host, Account: w.seat.account, Platform: w.seat.platform, Sessions: w.seat.sessions,
+		Host: w.seat.host, Account: w.seat.account, SID: w.seat.sid, Platform: w.seat.platform, Sessions: w.seat.sessions,
 		Reach: p.reach, Tell: p.tellOutlook, Renewed: p.renewed,
 	})
+	if w.seat.fault != nil {
+		p.log.ErrorContext(ctx, "this process cannot see Outlook; broker agent can, where it can", slog.Any("error", w.seat.fault))
+	}
 	if err := p.outlook.Configure(targets(p.loaded.Config)); err != nil {
 		p.log.ErrorContext(ctx, "an Outlook target cannot work", slog.Any("error", err))
 	}
@@ -80,10 +85,17 @@ func (p *parts) agentKey(ctx context.Context, w wiring) token.Secret {
 }
 
 // agentTask does the agent's work inside the broker, where this process is in
-// the session itself.
+// the session itself. While no target is configured, nobody looks at Outlook.
 func (p *parts) agentTask() lifecycle.Task {
 	a := agent.New(agent.Config{Desktop: p.desktop, Link: ownLink{p.outlook}, Probe: probeOutlook, Version: version(), Log: p.log})
-	return lifecycle.Task{Name: "Outlook agent", Run: a.Run}
+	return lifecycle.Task{Name: "Outlook agent", Run: func(ctx context.Context) error {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-p.outlook.Wanted():
+			return a.Run(ctx)
+		}
+	}}
 }
 
 // ownLink is the way from an agent in this process.

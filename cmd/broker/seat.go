@@ -53,6 +53,9 @@ func (f *seatFlags) check() error {
 // take finds this process's seat.
 func (f *seatFlags) take(ctx context.Context) (seat, error) {
 	s, err := f.own(ctx)
+	if f.script == "" { // a broker has more to do than to look at Outlook
+		s.fault, err = err, nil
+	}
 	if f.agent == agentSeparate {
 		s.desktop = nil
 	}
@@ -74,7 +77,7 @@ func (f *seatFlags) own(ctx context.Context) (seat, error) {
 	if err != nil {
 		return seat{}, fmt.Errorf("look at the scripted desktop: %w", err)
 	}
-	s := seat{account: here.Account, host: here.Host, sessions: sessionsOf(desk.Sessions, here.SID), brisk: f.brisk}
+	s := seat{account: here.Account, sid: here.SID, host: here.Host, sessions: sessionsOf(desk.Sessions, here.SID), brisk: f.brisk}
 	if here.Interactive {
 		s.desktop = desk
 	}

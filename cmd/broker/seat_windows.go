@@ -16,7 +16,7 @@ func thisSeat() (seat, error) {
 	if err != nil {
 		return seat{}, fmt.Errorf("find out which session this is: %w", err)
 	}
-	s := seat{account: here.Account, host: here.Host, sessions: sessionsOf(desktop.Sessions, here.SID)}
+	s := seat{account: here.Account, sid: here.SID, host: here.Host, sessions: sessionsOf(desktop.Sessions, here.SID)}
 	if !here.Interactive {
 		return s, nil
 	}
@@ -24,11 +24,18 @@ func thisSeat() (seat, error) {
 	return s, err
 }
 
-// sidOf finds the security identifier of an account, DOMAIN\user; a SID is one
-// already.
+// sidOf finds the security identifier of an account, DOMAIN\user or .\user for
+// one of this machine; a SID is one already.
 func sidOf(account string) (string, error) {
 	if strings.HasPrefix(strings.ToUpper(account), "S-1-") {
 		return account, nil
+	}
+	if user, local := strings.CutPrefix(account, `.\`); local {
+		host, err := windows.ComputerName()
+		if err != nil {
+			return "", fmt.Errorf("find this machine's name: %w", err)
+		}
+		account = host + `\` + user
 	}
 	sid, _, _, err := windows.LookupSID("", account)
 	if err != nil {

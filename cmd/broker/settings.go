@@ -151,15 +151,15 @@ func (p *parts) apply(_, after *config.Loaded, changes []config.Change) error {
 		}
 	}
 	cfg, running := after.Config, p.loaded.Config
+	if err := p.notifier.Configure(sinks(cfg)); err != nil {
+		return err // before anything else is changed
+	}
 	if cfg.Cloud == running.Cloud {
 		p.resources = cfg.Resources
 	}
 	cfg.Cloud, cfg.Authority, cfg.Tenant, cfg.ClientID, cfg.Resources = running.Cloud, running.Authority, running.Tenant, running.ClientID, p.resources
 	p.broker.Forget(p.book.Configure(aliases(cfg), cfg.App("")))
 	p.broker.Configure(settings(cfg))
-	if err := p.notifier.Configure(sinks(cfg)); err != nil {
-		return err
-	}
 	if err := p.outlook.Configure(targets(cfg)); err != nil {
 		p.log.Error("an Outlook target cannot work", slog.Any("error", err))
 	}
