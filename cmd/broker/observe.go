@@ -222,6 +222,13 @@ func renewalParts(r mapiadapter.Renewal) []telemetry.RenewalPart {
 	if len(parts) == 0 {
 		return nil
 	}
+	if !r.Probe.IsZero() {
+		probe := telemetry.RenewalPart{Name: telemetry.SpanMAPIProbe, Began: r.Probe, Ended: r.Probed}
+		if probe.Ended.IsZero() {
+			probe.Ended = r.Ended
+		}
+		parts = append(parts, probe)
+	}
 	whole := telemetry.RenewalPart{Name: telemetry.SpanMAPIRenewal, Began: parts[0].Began, Ended: r.Ended}
 	return append([]telemetry.RenewalPart{whole}, parts...)
 }

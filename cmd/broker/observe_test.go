@@ -103,3 +103,17 @@ func TestSamplesOfOutlookTargets(t *testing.T) {
 		t.Error(diff)
 	}
 }
+
+// A probe that was asked for while proof was awaited is a part of its own.
+func TestRenewalPartsWithAProbe(t *testing.T) {
+	at := func(s int) time.Time { return time.Date(2026, 11, 22, 12, 0, s, 0, time.UTC) }
+	r := mapiadapter.Renewal{Precheck: at(0), Trigger: at(1), Observe: at(2), Probe: at(3), Probed: at(5), Ended: at(5)}
+	parts := renewalParts(r)
+	if last := parts[len(parts)-1]; last.Name != telemetry.SpanMAPIProbe || !last.Began.Equal(at(3)) || !last.Ended.Equal(at(5)) {
+		t.Errorf("%+v", last)
+	}
+	r.Probed = time.Time{} // nobody answered
+	if last := renewalParts(r)[4]; !last.Ended.Equal(at(5)) {
+		t.Errorf("%+v", last)
+	}
+}

@@ -32,8 +32,11 @@ type seat struct {
 	host     string
 	platform mapiadapter.Reason // ReasonPlatform where there is no Outlook
 	sessions func(ctx context.Context) mapiadapter.Sessions
-	fault    error // why this process cannot see Outlook; tokens go on without it
-	brisk    bool  // the limits are for a scripted desktop
+	// probe opens a profile by MAPI in this process's own logon; nil: this is the
+	// agent's, or there is no MAPI.
+	probe func(ctx context.Context, profile, mode string) (hresult uint32, err error)
+	fault error // why this process cannot see Outlook; tokens go on without it
+	brisk bool  // the limits are for a scripted desktop
 }
 
 // wireOutlook puts the Outlook fallback together: who is told of it, and the
@@ -54,7 +57,7 @@ func (p *parts) wireOutlook(ctx context.Context, w wiring) error {
 	p.outlook = mapiadapter.New(mapiadapter.Config{
 		Dir: filepath.Join(p.loaded.Places.StateDir, "mapi"), Limits: w.seat.limits(), Log: p.log,
 		Host: w.seat.host, Account: w.seat.account, SID: w.seat.sid, Platform: w.seat.platform, Sessions: w.seat.sessions,
-		Reach: p.reach, Tell: p.tellOutlook, Renewed: p.renewed,
+		Reach: p.reach, Tell: p.tellOutlook, Renewed: p.renewed, Probe: w.seat.probe,
 	})
 	if w.seat.fault != nil {
 		p.log.ErrorContext(ctx, "this process cannot see Outlook; broker agent can, where it can", slog.Any("error", w.seat.fault))

@@ -18,6 +18,7 @@ func thisSeat() (seat, error) {
 	}
 	s := seat{account: here.Account, sid: here.SID, host: here.Host, sessions: sessionsOf(desktop.Sessions, here.SID)}
 	if !here.Interactive {
+		s.probe = probeOutlook
 		return s, nil
 	}
 	s.desktop, err = desktop.New(desktop.Config{})

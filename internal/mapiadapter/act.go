@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"log/slog"
 	"time"
+
+	"github.com/m365-token-broker/broker/internal/mapiadapter/mapiprobe"
 )
 
 // act does what the machine wants done, with the agent that it judged by; nil is
@@ -34,11 +36,32 @@ func (r *runner) act(ctx context.Context, agent *seenAgent, d Do) {
 		r.work = work.ID
 		r.a.agents.withdraw(r.name)
 	case DoProbe:
+		r.renewal.Probe = now
 		work.Kind, work.ID, work.NotAfter = WorkProbe, r.workID("p"), now.Add(r.a.cfg.Limits.ProbeTime)
 	}
 	if agent != nil {
 		r.a.agents.give(sessionOf(agent.report.Facts), work)
 	}
+}
+
+// probed follows a probe of the agent's. Where that could open the profile, our own
+// logon tries too, after it, as MAPI lets one logon in at a time: what works in the
+// session and not in the service is the service's own trouble.
+func (r *runner) probed(ctx context.Context, ok bool, now time.Time) {
+	r.renewal.Probed = now
+	probe, target := r.a.cfg.Probe, r.target
+	if !ok || probe == nil {
+		return
+	}
+	r.a.tasks.Go(func() {
+		hr, err := probe(ctx, target.Profile, target.Mode)
+		if err != nil {
+			r.a.cfg.Log.WarnContext(ctx, "the MAPI probe could not be run in the broker's own logon", slog.String("target", target.Name))
+			return
+		}
+		ev := Event{Kind: EventProbe, Service: true, OK: mapiprobe.Classify(hr) == mapiprobe.ClassOK, HResult: hr, Class: classOf(hr)}
+		_ = r.send(ctx, request{event: ev}) // at a stop nobody needs it any more
+	})
 }
 
 // startAgent starts the agent. It has a goroutine of its own, as Windows may take

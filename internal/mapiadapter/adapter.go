@@ -30,6 +30,10 @@ type Config struct {
 	// Sessions says whether our account has a session, for a broker that is a
 	// service; nil: only an agent shows that.
 	Sessions func(ctx context.Context) Sessions
+	// Probe opens a profile by MAPI in our own logon, where that is not the agent's:
+	// a broker that is a service sees what a consumer that is one would. It gives the
+	// HRESULT; an error says that it could not be run. nil: there is no such logon.
+	Probe func(ctx context.Context, profile, mode string) (hresult uint32, err error)
 	// StartAgent starts the agent in our account's session; nil: we cannot.
 	StartAgent func(ctx context.Context) error
 	// Tell is told every change of phase, and reminders. It does not block, and

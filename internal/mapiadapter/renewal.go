@@ -12,6 +12,8 @@ type Renewal struct {
 	Precheck time.Time
 	Trigger  time.Time
 	Observe  time.Time
+	Probe    time.Time // a probe was asked for while it lasted
+	Probed   time.Time // and answered
 	Ended    time.Time
 	To       Phase  // what it led to
 	Reason   Reason // why

@@ -131,7 +131,7 @@ func (r *runner) run(ctx context.Context) {
 		if q.done != nil {
 			q.done <- err
 		}
-		wait := time.NewTimer(time.Until(Wake(r.state, r.a.cfg.Limits, wallNow())))
+		wait := time.NewTimer(min(time.Until(Wake(r.state, r.a.cfg.Limits, wallNow())), r.a.agents.patience()))
 		q = request{event: Event{Kind: EventTick}}
 		select {
 		case <-ctx.Done():
@@ -161,23 +161,13 @@ func (r *runner) step(ctx context.Context, q request) error {
 	if err == nil {
 		err = r.next(ctx, q)
 	}
-	if (err != nil) == r.failing {
-		return unkept(err)
-	}
-	r.failing = err != nil
-	r.show()
-	if err != nil {
-		r.a.cfg.Log.ErrorContext(ctx, "the Outlook target does nothing while its ledger cannot be written", slog.String("target", r.name), slog.Any("error", err))
-	} else {
-		r.a.cfg.Log.InfoContext(ctx, "the Outlook target's ledger can be written again", slog.String("target", r.name))
-	}
-	return unkept(err)
-}
-
-// unkept is the error for who asked for what the ledger does not take.
-func unkept(err error) error {
 	if err == nil {
 		return nil
+	}
+	if !r.failing {
+		r.a.cfg.Log.ErrorContext(ctx, "the Outlook target does nothing while its ledger cannot be written", slog.String("target", r.name), slog.Any("error", err))
+		r.failing = true
+		r.show()
 	}
 	return &token.Error{
 		Kind: token.KindStore, Op: "Outlook target", Err: err,
@@ -235,6 +225,9 @@ func (r *runner) next(ctx context.Context, q request) error {
 	for _, d := range dos {
 		r.act(ctx, agent, d)
 	}
+	if q.event.Kind == EventProbe && !q.event.Service {
+		r.probed(ctx, q.event.OK, now)
+	}
 	return nil
 }
 
@@ -243,7 +236,7 @@ func (r *runner) next(ctx context.Context, q request) error {
 // done nothing. What changed nothing is kept only where it cannot come often.
 func (r *runner) keep(q request, next State, steps []Step, now time.Time) error {
 	kept := durable(next)
-	if len(steps) == 0 && kept == r.kept {
+	if len(steps) == 0 && kept == r.kept && !r.failing {
 		switch q.event.Kind {
 		case EventTick, EventEnsure, EventReportOK, EventReportBad:
 			return nil
@@ -271,6 +264,10 @@ func (r *runner) keep(q request, next State, steps []Step, now time.Time) error 
 		}
 	}
 	r.kept = kept
+	if r.failing {
+		r.failing = false
+		r.a.cfg.Log.Info("the Outlook target's ledger can be written again", slog.String("target", r.name))
+	}
 	return nil
 }
 

@@ -28,6 +28,7 @@ type world struct {
 	adapter *mapiadapter.Adapter
 	target  mapiadapter.Target
 	config  mapiadapter.Config // of the broker's next start
+	probe   agent.Probe        // of the agent's next start
 
 	mu    sync.Mutex // guards what follows, and adapter
 	told  []mapiadapter.Notice
@@ -114,7 +115,7 @@ func (l link) Sync(ctx context.Context, r mapiadapter.Report, wait time.Duration
 
 func (w *world) startAgent() {
 	ctx, cancel := context.WithCancel(w.t.Context())
-	a := agent.New(agent.Config{Desktop: w.desk, Link: link{w}, Version: "test", Log: quiet()})
+	a := agent.New(agent.Config{Desktop: w.desk, Link: link{w}, Probe: w.probe, Version: "test", Log: quiet()})
 	var wg sync.WaitGroup
 	wg.Go(func() { _ = a.Run(ctx) })
 	w.stopAgent = sync.OnceFunc(func() { cancel(); wg.Wait() })
@@ -214,7 +215,9 @@ func TestAgentDiesAndReturns(t *testing.T) {
 	inWorld(t, mapiadapter.Nudge, func(w *world) {
 		w.after(2 * time.Minute)
 		w.stopAgent()
-		w.after(3 * time.Minute)
+		w.after(40 * time.Second) // it had said that it would look in 30 s
+		w.is(mapiadapter.Idle, "", mapiadapter.Fresh)
+		w.after(36 * time.Second)
 		w.is(mapiadapter.WaitAgent, "", mapiadapter.Unknown)
 		w.startAgent()
 		w.after(time.Minute)
