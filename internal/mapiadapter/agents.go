@@ -2,6 +2,7 @@ package mapiadapter
 
 import (
 	"fmt"
+	"math"
 	"slices"
 	"sync"
 	"time"
@@ -102,6 +103,15 @@ func (a *agents) best() *seenAgent {
 		}
 	}
 	return best
+}
+
+// patience is how long it takes until the agent to work with is gone, should it
+// keep silent.
+func (a *agents) patience() time.Duration {
+	if s := a.best(); s != nil {
+		return a.absent - time.Since(s.on)
+	}
+	return math.MaxInt64
 }
 
 // before orders agents by how well we can work with them. It is the same each
