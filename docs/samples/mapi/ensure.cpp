@@ -201,12 +201,34 @@ public:
 		if (FAILED(hr))
 			return hr;
 		operation = "OpenMsgStore";
-		return session->OpenMsgStore(0, static_cast<ULONG>(entry.size()), reinterpret_cast<LPENTRYID>(&entry[0]), nullptr, MDB_NO_DIALOG | MDB_NO_MAIL, &store);
+		hr = session->OpenMsgStore(0, static_cast<ULONG>(entry.size()), reinterpret_cast<LPENTRYID>(&entry[0]), nullptr, MDB_NO_DIALOG | MDB_NO_MAIL, &store);
+		return FAILED(hr) ? hr : readFromServer(operation);
 	}
 
 	LPMDB store = nullptr;
 
 private:
+	// A cached mailbox opens from its local copy also where the sign-in is dead:
+	// only what came from the server is worth a report of success.
+	HRESULT readFromServer(const char *&operation)
+	{
+		const ULONG noCache = 0x0200; // MAPI_NO_CACHE, which older headers lack
+		operation = "OpenEntry";
+		ULONG type = 0, count = 0;
+		LPMAPIFOLDER root = nullptr;
+		HRESULT hr = store->OpenEntry(0, nullptr, nullptr, noCache, &type, reinterpret_cast<LPUNKNOWN *>(&root));
+		if (FAILED(hr))
+			return hr;
+		operation = "GetProps";
+		SizedSPropTagArray(1, columns) = {1, {PR_CONTENT_COUNT}};
+		LPSPropValue values = nullptr;
+		hr = root->GetProps(reinterpret_cast<LPSPropTagArray>(&columns), 0, &count, &values);
+		if (SUCCEEDED(hr))
+			MAPIFreeBuffer(values);
+		release(root);
+		return hr;
+	}
+
 	HRESULT findDefaultStore(std::string &entry)
 	{
 		LPMAPITABLE table = nullptr;
