@@ -42,7 +42,7 @@ type Agent struct {
 	cfg  Config
 	info mapiadapter.AgentInfo
 	work sync.WaitGroup
-	turn sync.Mutex // one thing at a time is done to Outlook; never held by the loop
+	turn chan struct{} // holds one value: who has it may do something to Outlook
 
 	mu      sync.Mutex // guards what follows
 	results []mapiadapter.Result
@@ -54,7 +54,7 @@ type Agent struct {
 // New makes an Agent.
 func New(cfg Config) *Agent {
 	return &Agent{
-		cfg: cfg, begun: map[string]time.Time{},
+		cfg: cfg, begun: map[string]time.Time{}, turn: make(chan struct{}, 1),
 		info: mapiadapter.AgentInfo{Version: cfg.Version, PID: os.Getpid(), StartedOn: time.Now().UTC()},
 	}
 }
@@ -216,8 +216,12 @@ func (a *Agent) do(ctx context.Context, w mapiadapter.Work) mapiadapter.Result {
 		_, err := a.cfg.Desktop.Notice(ctx, desktop.Notice{Title: noticeTitle, Text: w.Text})
 		return a.outcome(ctx, r, err)
 	}
-	a.turn.Lock()
-	defer a.turn.Unlock()
+	select {
+	case a.turn <- struct{}{}:
+		defer func() { <-a.turn }()
+	case <-ctx.Done():
+		return a.outcome(ctx, r, ctx.Err())
+	}
 	if w.Ask && a.declined(ctx, w.Text) {
 		r.Outcome, r.On = mapiadapter.Declined, time.Now().UTC()
 		return r
