@@ -242,7 +242,8 @@ func (m *model) checkLoss(before State, in Input) error {
 		if name == "the agent" && without.Attempt != nil && before.Attempt == nil {
 			return fmt.Errorf("losing %s: an attempt", name)
 		}
-		if without.Serial > before.Serial && with.Serial == before.Serial {
+		// A refusal is a cause by itself, whenever it is come to.
+		if without.Serial > before.Serial && with.Serial == before.Serial && !without.Failed {
 			return fmt.Errorf("losing %s: a cause: %+v", name, without.Pending)
 		}
 	}

@@ -117,7 +117,7 @@ func (m *machine) stuck() {
 	case !w.Agent:
 	case s.Reason == ReasonNewOutlook:
 		again = again || m.seenSince(s.Since) && w.Outlook == OutlookHere
-	case s.Reason == ReasonElevated && w.AgentOn.After(s.LastTrigger): // not the one that refused
+	case s.Reason == ReasonElevated && !w.AgentOn.Before(s.LastTrigger) && !w.AgentOn.After(m.now): // not the one that refused
 		again = true
 	default:
 		again = again || m.settled()
