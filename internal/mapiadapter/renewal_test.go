@@ -144,6 +144,25 @@ func TestEachPhaseIsToldByItself(t *testing.T) {
 	})
 }
 
+// A step that goes on at once leaves none of its phases untold.
+func TestStepThatGoesOn(t *testing.T) {
+	inRig(t, nil, func(t *testing.T, g *rig) {
+		h := g.hand(7, 1).well()
+		h.facts = func(f *desktop.Facts) {
+			runs(f)
+			f.View = desktop.View{Asked: true, Failure: desktop.FailureBusy}
+		}
+		h.stays(time.Minute)
+		g.refused()
+		h.stays(20 * time.Second)
+		g.is(Observe, ReasonNone)
+		last := g.told[len(g.told)-1]
+		if message, _ := sentencesOf(View{Phase: Trigger}, place{account: rigAccount, host: "HOST"}); last.Number != noticeTriggered || last.View.Phase != Trigger || last.View.Message != message {
+			t.Errorf("%d: %s %q", last.Number, last.View.Phase, last.View.Message)
+		}
+	})
+}
+
 func TestNumbers(t *testing.T) {
 	for _, tt := range []struct {
 		step Step

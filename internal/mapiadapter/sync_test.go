@@ -3,6 +3,7 @@ package mapiadapter
 import (
 	"context"
 	"slices"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -34,6 +35,12 @@ func TestWorkComesAtOnce(t *testing.T) {
 			t.Fatalf("after %v: %+v", time.Since(began), o)
 		}
 		h.wait = 0
+		old := result(o.Work[0], Failed)
+		old.ID = strings.Join(append(strings.Split(old.ID, "/")[:2], "1"), "/") // the same attempt of another ledger
+		if _, err := h.sync(old); err != nil {
+			t.Fatal(err)
+		}
+		g.is(Trigger, ReasonNone)
 		if _, err := h.sync(result(o.Work[0], Done)); err != nil {
 			t.Fatal(err)
 		}
@@ -50,9 +57,10 @@ func TestLookThatIsTooOld(t *testing.T) {
 		old := time.Now()
 		time.Sleep(3 * time.Second)
 		g.refused()
+		time.Sleep(time.Second)
 		h.facts = func(f *desktop.Facts) { f.SeenOn = old }
 		h.wait = 30 * time.Second
-		if _, err := h.sync(); err != nil || time.Since(old) != 3*time.Second {
+		if _, err := h.sync(); err != nil || time.Since(old) != 4*time.Second {
 			t.Errorf("%v after %v: it is to look again at once", err, time.Since(old))
 		}
 		g.is(Precheck, ReasonNone)
@@ -161,8 +169,8 @@ func TestTwoAgents(t *testing.T) {
 		a.rep.Facts.Session.LogonOn = time.Now()
 		both := func(d time.Duration) {
 			for range int(d / (10 * time.Second)) {
-				a.stays(5 * time.Second)
 				b.stays(5 * time.Second)
+				a.stays(5 * time.Second)
 			}
 		}
 		best := func(want string) {
@@ -264,6 +272,16 @@ func TestServicesToLookFor(t *testing.T) {
 		}
 		if err != nil || !slices.Equal(o.Services, []string{"A", "B"}) || time.Since(began) > 15*time.Second {
 			t.Errorf("%v %v after %v", o.Services, err, time.Since(began))
+		}
+		h.stays(10 * time.Second)
+		if s := g.a.agents.best(); !s.sees(g.targets[0]) {
+			t.Error("it has not looked for the service")
+		}
+		if _, err := g.hand(8, 1).sync(); err != nil { // another agent in the same session
+			t.Fatal(err)
+		}
+		if s := g.a.agents.best(); s.sees(g.targets[0]) {
+			t.Error("it cannot have looked for the service")
 		}
 	})
 }
