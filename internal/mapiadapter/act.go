@@ -53,7 +53,13 @@ func (r *runner) probed(ctx context.Context, ok bool, now time.Time) {
 	if !ok || probe == nil {
 		return
 	}
-	r.a.tasks.Go(func() {
+	r.a.task(ctx, "MAPI probe", func() {
+		select {
+		case r.a.probing <- struct{}{}:
+			defer func() { <-r.a.probing }()
+		case <-ctx.Done():
+			return
+		}
 		hr, err := probe(ctx, target.Profile, target.Mode)
 		if err != nil {
 			r.a.cfg.Log.WarnContext(ctx, "the MAPI probe could not be run in the broker's own logon", slog.String("target", target.Name))
@@ -67,7 +73,7 @@ func (r *runner) probed(ctx context.Context, ok bool, now time.Time) {
 // startAgent starts the agent. It has a goroutine of its own, as Windows may take
 // its time; the Adapter waits for it.
 func (r *runner) startAgent(ctx context.Context) {
-	r.a.tasks.Go(func() {
+	r.a.task(ctx, "start of the agent", func() {
 		if err := r.a.cfg.StartAgent(ctx); err != nil {
 			r.a.cfg.Log.WarnContext(ctx, "the agent could not be started", slog.String("target", r.name), slog.Any("error", err))
 		}

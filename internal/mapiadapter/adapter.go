@@ -10,6 +10,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/m365-token-broker/broker/internal/lifecycle"
 	"github.com/m365-token-broker/broker/internal/token"
 )
 
@@ -50,6 +51,8 @@ type Adapter struct {
 	around *watchman
 	tasks  sync.WaitGroup // of Run
 
+	probing chan struct{} // holds one value: who has it may probe; MAPI lets one logon in at a time
+
 	configuring sync.Mutex // one Configure at a time
 
 	mu      sync.Mutex // guards what follows; never held while a machine takes a step
@@ -60,7 +63,7 @@ type Adapter struct {
 
 // New makes an Adapter without targets.
 func New(cfg Config) *Adapter {
-	a := &Adapter{cfg: cfg, agents: newAgents(cfg.Limits.AgentAbsent), runners: map[string]*runner{}, wanted: make(chan struct{})}
+	a := &Adapter{cfg: cfg, agents: newAgents(cfg.Limits.AgentAbsent), runners: map[string]*runner{}, wanted: make(chan struct{}), probing: make(chan struct{}, 1)}
 	a.around = newWatchman(cfg, a.stir)
 	return a
 }
@@ -125,6 +128,13 @@ func (a *Adapter) start(ctx context.Context, r *runner) {
 	ctx, cancel := context.WithCancel(ctx)
 	r.cancel, r.ended = cancel, make(chan struct{})
 	a.tasks.Go(func() { r.run(ctx) })
+}
+
+// task does what may take its time. A machine calls it, while Run does.
+func (a *Adapter) task(ctx context.Context, what string, do func()) {
+	a.tasks.Go(func() {
+		_ = lifecycle.Guard(ctx, a.cfg.Log, what, func() error { do(); return nil }) // the log has what panicked
+	})
 }
 
 // Run keeps the machines going until ctx ends. It is called once.

@@ -316,7 +316,7 @@ func TestBrokerLooksAround(t *testing.T) {
 		g.a.around.look()
 		g.a.around.look()
 		g.after(30 * s)
-		if want := []time.Duration{5 * s, 26 * s}; !slices.Equal(looks, want) || g.a.around.now().obstacle != ReasonNetwork {
+		if want := []time.Duration{5 * s, 6*s + reachAtMost}; !slices.Equal(looks, want) || g.a.around.now().obstacle != ReasonNetwork {
 			t.Errorf("looks at %v, not %v", looks, want)
 		}
 		g.after(60 * s) // while it is away it is looked at by itself

@@ -24,7 +24,7 @@ type watchman struct {
 const (
 	watchEvery  = time.Minute      // sessions, and a network that was away
 	reachTime   = 10 * time.Second // one look at the network
-	reachAtMost = 20 * time.Second // between two
+	reachAtMost = 5 * time.Second  // between two
 )
 
 func newWatchman(cfg Config, changed func()) *watchman {
