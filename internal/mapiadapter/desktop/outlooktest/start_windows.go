@@ -104,20 +104,47 @@ func Until(t testing.TB, so func() bool) {
 }
 
 // End ends every stand-in that runs, as if a person had closed it, and waits
-// until it is gone.
+// until it is gone. It looks for processes, not for Starts: one may be too young
+// to have said anything.
 func (o *Outlook) End(t testing.TB) {
 	t.Helper()
-	for _, s := range o.Starts(t) {
-		process, err := windows.OpenProcess(windows.PROCESS_TERMINATE|windows.SYNCHRONIZE|windows.PROCESS_QUERY_LIMITED_INFORMATION, false, s.PID)
+	Until(t, func() bool {
+		running := o.running(t)
+		for _, process := range running {
+			_ = windows.TerminateProcess(process, 0) // an error: it is ending by itself
+			_, _ = windows.WaitForSingleObject(process, 10_000)
+			_ = windows.CloseHandle(process)
+		}
+		return len(running) == 0
+	})
+}
+
+// running are the stand-ins of this folder, as handles.
+func (o *Outlook) running(t testing.TB) []windows.Handle {
+	t.Helper()
+	snapshot, err := windows.CreateToolhelp32Snapshot(windows.TH32CS_SNAPPROCESS, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = windows.CloseHandle(snapshot) }()
+	var all []windows.Handle
+	entry := windows.ProcessEntry32{}
+	entry.Size = uint32(unsafe.Sizeof(entry))
+	for err = windows.Process32First(snapshot, &entry); err == nil; err = windows.Process32Next(snapshot, &entry) {
+		if name := windows.UTF16ToString(entry.ExeFile[:]); !strings.EqualFold(name, filepath.Base(o.Program)) && !strings.EqualFold(name, newName) {
+			continue
+		}
+		process, err := windows.OpenProcess(windows.PROCESS_TERMINATE|windows.SYNCHRONIZE|windows.PROCESS_QUERY_LIMITED_INFORMATION, false, entry.ProcessID)
 		if err != nil {
 			continue // it is gone
 		}
-		if o.owns(process) {
-			_ = windows.TerminateProcess(process, 0) // an error: it is ending by itself
-			_, _ = windows.WaitForSingleObject(process, 10_000)
+		if ended, _ := windows.WaitForSingleObject(process, 0); ended == windows.WAIT_OBJECT_0 || !o.owns(process) {
+			_ = windows.CloseHandle(process)
+			continue
 		}
-		_ = windows.CloseHandle(process)
+		all = append(all, process)
 	}
+	return all
 }
 
 // owns reports whether the process is a stand-in of this folder: its number may
