@@ -37,7 +37,7 @@ func TestModel(t *testing.T) {
 		}
 		runs = n
 	}
-	if raceDetector || testing.Short() {
+	if raceDetector || testing.Short() || runtime.GOOS == "windows" { // the same code everywhere, and Wine is slow
 		runs /= 20
 	}
 	defer debug.SetGCPercent(debug.SetGCPercent(800)) // nearly all of it is garbage at once
