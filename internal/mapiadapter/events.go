@@ -140,8 +140,17 @@ func (m *machine) result(ev Event) {
 	case Refused:
 		m.refused(ev.Refusal)
 	default:
-		m.lose(ReasonStartFailed)
+		m.failed(ev.Refusal)
 	}
+}
+
+// failed is work that did not work out. What was never begun is not counted.
+func (m *machine) failed(why string) {
+	if why == FailedLate || why == FailedWithdrawn {
+		m.wait(ReasonNoAnswer)
+		return
+	}
+	m.lose(ReasonStartFailed)
 }
 
 // underWay goes on to wait for proof; after a restart that has begun already.

@@ -234,6 +234,13 @@ func TestTrigger(t *testing.T) {
 			t.Error("not counted")
 		}
 	})
+	t.Run("what was never begun is nobody's failure", func(t *testing.T) {
+		for _, why := range []string{FailedLate, FailedWithdrawn} {
+			if y := startingStory(t).answers(Failed, why).is(Backoff, ReasonNoAnswer); y.s.Failures != 0 {
+				t.Errorf("%s is counted", why)
+			}
+		}
+	})
 	for refusal, want := range map[string]struct {
 		phase Phase
 		why   Reason

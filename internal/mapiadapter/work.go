@@ -41,6 +41,12 @@ type Result struct {
 	On      time.Time `json:"on"`
 }
 
+// Why a work failed that was never begun: nobody's failure, as against all else.
+const (
+	FailedLate      = "late"      // its time was over when its turn came
+	FailedWithdrawn = "withdrawn" // the broker did not want it any more
+)
+
 // AgentInfo says who the agent is.
 type AgentInfo struct {
 	Version   string    `json:"version"`

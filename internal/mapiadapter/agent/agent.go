@@ -252,8 +252,8 @@ const noticeTitle = "M365 Token Broker"
 
 // What a work can fail of before it was begun.
 var (
-	errLate      = errors.New("late")
-	errWithdrawn = errors.New("withdrawn")
+	errLate      = errors.New(mapiadapter.FailedLate)
+	errWithdrawn = errors.New(mapiadapter.FailedWithdrawn)
 	errUnknown   = errors.New("unknown_work")
 	errNoProbe   = errors.New("no_probe")
 )
