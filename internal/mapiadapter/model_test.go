@@ -22,7 +22,7 @@ import (
 const (
 	modelRuns  = 10000
 	modelShort = 400
-	modelLong  = 4000
+	modelLong  = 3000
 )
 
 // TestModel wanders at random through a small world, and holds the machine to
