@@ -174,6 +174,7 @@ func TestNumbers(t *testing.T) {
 		{Step{From: Precheck, To: Trigger, Attempt: "a1"}, noticeTriggered},
 		{Step{From: Trigger, To: Observe, Attempt: "a1"}, 0},
 		{Step{From: Observe, To: Idle, Attempt: "a1"}, noticeProof},
+		{Step{From: Observe, To: Idle, Attempt: "a1", Reason: ReasonNoNewToken}, noticeFresh},
 		{Step{From: Backoff, To: Idle}, noticeFresh},
 		{Step{To: Backoff}, noticeBackoff},
 		{Step{To: Suspended}, noticeSuspended},

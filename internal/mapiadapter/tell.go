@@ -26,7 +26,7 @@ const (
 func numberOf(s Step) int {
 	switch s.To {
 	case Idle:
-		if s.Attempt != "" {
+		if s.Attempt != "" && s.Reason == ReasonNone {
 			return noticeProof
 		}
 		return noticeFresh
