@@ -191,10 +191,10 @@ func (w *world) start() {
 			w.t.Fatalf("broker serve ended with code %d:\n%s", code, w.log.String()[from:])
 		default:
 		}
-		_, err := os.Stat(ready)
+		address, err := os.ReadFile(ready) // Windows may still hold on to what was just renamed
+		w.base = "http://" + strings.TrimSpace(string(address))
 		return err == nil
 	})
-	w.base = "http://" + strings.TrimSpace(w.read("ready"))
 	w.client = &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: 1 << 10}, Timeout: time.Minute}
 	w.t.Cleanup(w.client.CloseIdleConnections)
 	w.admin = strings.TrimSpace(w.read("state/admin.key"))

@@ -263,6 +263,9 @@ func TestRotationIsSavedByTheWriter(t *testing.T) {
 		if err := <-done; err != nil {
 			t.Error(err)
 		}
+		if err := b.Flush(t.Context()); err != nil { // what came while Run was ending
+			t.Error(err)
+		}
 		if got := refreshToken(t, open(t, s, nil), name); got != "last" {
 			t.Errorf("after the stop the store holds %q", got)
 		}
