@@ -81,12 +81,20 @@ const agentLog = "agent.log"
 
 // backgroundArgs start the agent as this command would, with a log file.
 func backgroundArgs(o *options) []string {
-	args := []string{"agent", "--log-file", agentLog}
+	return append([]string{"agent", "--log-file", agentLog}, globalArgs(o)...)
+}
+
+// globalArgs are the flags of every command, as this one was given them.
+func globalArgs(o *options) []string {
+	var args []string
 	if o.config != "" {
 		args = append(args, "--config", o.config)
 	}
 	if o.stateDir != "" {
 		args = append(args, "--state-dir", o.stateDir)
+	}
+	for _, s := range o.set {
+		args = append(args, "--set", s)
 	}
 	return args
 }

@@ -58,12 +58,5 @@ func newAgentUninstall(o *options) *cobra.Command {
 // agentCommand is the command line that starts the agent with these options, in
 // the way that Windows reads it.
 func agentCommand(program string, o *options, escape func([]string) string) string {
-	args := []string{program, "agent", "--background"}
-	if o.config != "" {
-		args = append(args, "--config", o.config)
-	}
-	if o.stateDir != "" {
-		args = append(args, "--state-dir", o.stateDir)
-	}
-	return escape(args)
+	return escape(append([]string{program, "agent", "--background"}, globalArgs(o)...))
 }

@@ -66,9 +66,9 @@ func TestTheAgentsKeyStays(t *testing.T) {
 }
 
 func TestAgentCommand(t *testing.T) {
-	o := &options{config: `C:\Program Data\broker.yaml`, stateDir: `C:\state`}
+	o := &options{config: `C:\Program Data\broker.yaml`, stateDir: `C:\state`, set: []string{"store=file"}}
 	got := agentCommand(`C:\b\broker.exe`, o, func(args []string) string { return strings.Join(args, "|") })
-	if want := `C:\b\broker.exe|agent|--background|--config|C:\Program Data\broker.yaml|--state-dir|C:\state`; got != want {
+	if want := `C:\b\broker.exe|agent|--background|--config|C:\Program Data\broker.yaml|--state-dir|C:\state|--set|store=file`; got != want {
 		t.Errorf("%s, want %s", got, want)
 	}
 }
