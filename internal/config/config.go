@@ -27,6 +27,18 @@ import (
 type Config struct {
 	// Listen is a loopback address and port; port 0 lets the system choose.
 	Listen string `yaml:"listen" example:"127.0.0.1:8477"`
+	// Socket is the absolute path of a Unix socket with the same API, or empty. In
+	// a file, a relative path counts from that file's directory.
+	Socket string `yaml:"socket" example:"/run/m365-token-broker/broker.sock"`
+	// SocketGroup is the group that may connect to it, besides its owner; empty =
+	// nobody else.
+	SocketGroup string `yaml:"socket_group" example:"mailapps"`
+	// Pipe is the name of a Windows named pipe with the same API, \\.\pipe\…, or
+	// empty.
+	Pipe string `yaml:"pipe" example:"\\\\.\\pipe\\m365-token-broker"`
+	// PipeUsers are the accounts or groups, by name or SID, that may connect to it,
+	// besides the broker's own account.
+	PipeUsers []string `yaml:"pipe_users" example:"[CONTOSO\\svc-crm]"`
 	// Cloud decides the hosts of sign-in, Graph and Outlook.
 	Cloud Cloud `yaml:"cloud" enum:"global gcchigh dod china"`
 	// Tenant is the organisation: a GUID or a domain. Where Authority is set it
@@ -59,6 +71,7 @@ type Config struct {
 
 	Notify    Notify    `yaml:"notify" example:"{webhook: \"https://hooks.example.com/broker\"}"`
 	Dialects  Dialects  `yaml:"dialects" example:"{azd: false}"`
+	Audit     Audit     `yaml:"audit" example:"{event_log: true}"`
 	Telemetry Telemetry `yaml:"telemetry" example:"{log_level: info}"`
 }
 
@@ -89,9 +102,24 @@ type Consumer struct {
 	// Rate limits its token requests; the zero Rate is no limit.
 	Rate Rate `yaml:"rate" example:"50/s"`
 	// Executable is the absolute path of the program that the key is meant for.
-	// It is kept for the reader and not enforced yet: any program that has the
-	// key may use it.
+	// A request of another program is refused. Empty = any program.
 	Executable string `yaml:"executable" example:"/opt/crm/sync"`
+	// SHA256 is the lower-case hex SHA-256 of that program's file; empty = any.
+	SHA256 string `yaml:"sha256" example:"\"<64 hex digits>\""`
+	// User is the account that the program must run as: a name, or a SID (Windows)
+	// or user ID (elsewhere). Empty = any account.
+	User string `yaml:"user" example:"CONTOSO\\svc-crm"`
+	// Hours are when it may ask, by the machine's clock; the zero Hours is always.
+	Hours Hours `yaml:"hours" example:"mon-fri 07:00-19:00"`
+	// ClientID is the app registration whose tokens it may have, where that must
+	// be one of its own; each of its accounts is then signed in with it. Empty = any.
+	ClientID string `yaml:"client_id" example:"66666666-7777-8888-9999-000000000000"`
+	// Sink is the absolute path of an owner-only file that the broker keeps a
+	// current token in, for a program that can only read a file; empty = none. The
+	// consumer then has one account and one resource.
+	Sink string `yaml:"sink" example:"/run/crm/token"`
+	// SinkFormat is what stands in that file; default raw.
+	SinkFormat SinkFormat `yaml:"sink_format" enum:"raw json header"`
 	// Metrics allows GET /metrics.
 	Metrics bool `yaml:"metrics" example:"true"`
 }
@@ -134,6 +162,14 @@ type Dialects struct {
 	SidecarUnauthenticated bool `yaml:"sidecar_unauthenticated" example:"false"`
 }
 
+// Audit says where it is written down who got what.
+type Audit struct {
+	// File is the chained log in the state directory.
+	File bool `yaml:"file" example:"true"`
+	// EventLog is a copy in the Windows event log.
+	EventLog bool `yaml:"event_log" example:"true"`
+}
+
 // Telemetry says how we log. Traces and metrics follow the OTEL_* variables.
 type Telemetry struct {
 	LogLevel  LogLevel  `yaml:"log_level" enum:"debug info warn error"`
@@ -152,6 +188,16 @@ type (
 	LogLevel string
 	// LogFormat is the form of the log's lines.
 	LogFormat string
+	// SinkFormat is the form of a consumer's token file.
+	SinkFormat string
+)
+
+// The forms of a token file: the token alone, what GET /v1/token answers, and an
+// Authorization header.
+const (
+	SinkRaw    SinkFormat = "raw"
+	SinkJSON   SinkFormat = "json"
+	SinkHeader SinkFormat = "header"
 )
 
 // The stores. StoreAuto chooses the platform's own.
@@ -186,6 +232,7 @@ func defaults() map[string]any {
 			"managed_identity": true, "azd": true, "sidecar": true, "sidecar_unauthenticated": false,
 		},
 		"notify":    map[string]any{"event_log": true},
+		"audit":     map[string]any{"file": true, "event_log": false},
 		"telemetry": map[string]any{"log_level": "info", "log_format": "auto"},
 	}
 }

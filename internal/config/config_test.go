@@ -235,7 +235,7 @@ func TestRefusals(t *testing.T) {
 		{"key of a section", "log_level: debug", `broker.yaml:1: log_level: unknown key; it belongs under "telemetry"`},
 		{"key of the top", "telemetry:\n  proxy_url: http://p", `broker.yaml:2: telemetry.proxy_url: unknown key; it belongs at the top of the file, without indentation`},
 		{"key of nobody", "mapi: {a: {profile: x, password: hunter2}}", `broker.yaml:1: mapi.a.password: unknown key; known keys here: profile, mode, policy, account, service, probe or notice`},
-		{"odd key", `"a b\n": 1`, `broker.yaml:1: "a b\n": unknown key; known keys here: listen, cloud, tenant, client_id, authority, ca_file, proxy_url, store, accounts, resources, consumers, mapi, notify, dialects or telemetry`},
+		{"odd key", `"a b\n": 1`, `broker.yaml:1: "a b\n": unknown key; known keys here: listen, socket, socket_group, pipe, pipe_users, cloud, tenant, client_id, authority, ca_file, proxy_url, store, accounts, resources, consumers, mapi, notify, dialects, audit or telemetry`},
 		{"duplicate key", "tenant: contoso.com\nstore: file\ntenant: contoso.com", `broker.yaml:3: tenant: is already set in line 1; keep one of the two`},
 		{"duplicate name", "accounts:\n  ops: {}\n  ops: {}", `broker.yaml:3: accounts.ops: is already set in line 2; keep one of the two`},
 		{"list for text", "store: [file]", `broker.yaml:1: store: is a list, but must be text; for example store: auto`},

@@ -11,15 +11,26 @@ import (
 
 // Spec is one consumer as it is configured.
 type Spec struct {
-	Name       string
-	Keys       []KeyHash   // several while a rotation overlaps; none locks the consumer out
-	Accounts   []string    // canonical account names that it may use
-	Resources  []string    // resources that it may have tokens for
-	MAPI       []string    // Outlook targets that it may use
-	Rate       config.Rate // of its requests; zero is no limit
-	Executable string      // the program it is meant for; kept, not enforced
-	Metrics    bool        // whether it may read /metrics
-	CreatedOn  time.Time   // zero where it is not known
+	Name      string
+	Keys      []KeyHash    // several while a rotation overlaps; none locks the consumer out
+	Accounts  []string     // canonical account names that it may use
+	Resources []string     // resources that it may have tokens for
+	MAPI      []string     // Outlook targets that it may use
+	Rate      config.Rate  // of its requests; zero is no limit
+	Metrics   bool         // whether it may read /metrics
+	Hours     config.Hours // when it may ask; zero is always
+	ClientID  string       // the app registration that its accounts are signed in with; empty: any
+	Note      string       // what it is for, for people
+
+	// The process that must be calling; what is empty is not looked at.
+	Executable string // absolute path of the program
+	SHA256     string // of the program's file, lower-case hex
+	User       string // the account as it was written: a name, a SID or a user ID
+	UserID     string // that account as the system says it: a SID or a user ID
+
+	Sink       string            // the file that a current token is kept in; empty: none
+	SinkFormat config.SinkFormat // of that file
+	CreatedOn  time.Time         // zero where it is not known
 
 	// Lease makes a consumer that lives in memory only and ends this long after
 	// Add or the last Renew. Only for Add; zero is a consumer that stays.
@@ -27,6 +38,13 @@ type Spec struct {
 	// SameAs gives a consumer with a lease the rights of a configured one, for as
 	// long as that one exists. The rights above must then be empty.
 	SameAs string
+	// KeySHA256 is the hash of the key that a consumer with a lease has, where its
+	// maker made that key too and so can lease it again after a restart of the
+	// broker. Empty: Add makes a key.
+	KeySHA256 string
+	// Process is the ID of a process whose descendants are this consumer also
+	// without a key, where a dialect sends none. Only with a lease; zero: none.
+	Process int
 }
 
 // KeyHash is one key that works.

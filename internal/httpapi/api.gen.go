@@ -22,6 +22,13 @@ const (
 	AccountStateSignInRequired AccountState = "sign_in_required"
 )
 
+// Defines values for ConsumerRequestSinkFormat.
+const (
+	ConsumerRequestSinkFormatHeader ConsumerRequestSinkFormat = "header"
+	ConsumerRequestSinkFormatJSON   ConsumerRequestSinkFormat = "json"
+	ConsumerRequestSinkFormatRaw    ConsumerRequestSinkFormat = "raw"
+)
+
 // Defines values for DoctorCheckResult.
 const (
 	DoctorCheckResultOk      DoctorCheckResult = "ok"
@@ -136,6 +143,7 @@ const (
 	ProblemCodeUpstreamInvalid        ProblemCode = "upstream-invalid"
 	ProblemCodeUpstreamTimeout        ProblemCode = "upstream-timeout"
 	ProblemCodeUpstreamUnavailable    ProblemCode = "upstream-unavailable"
+	ProblemCodeWrongProcess           ProblemCode = "wrong-process"
 )
 
 // Defines values for ProblemUserAction.
@@ -306,17 +314,32 @@ type Check struct {
 // Consumer Example: {"accounts":["ops"],"created_at":"2026-11-01T08:00:00Z","keys":[{"sha256_prefix":"9f86d081"},{"ends_at":"2026-11-23T08:00:00Z","sha256_prefix":"60303ae2"}],"last_used_at":"2026-11-22T08:29:00Z","metrics":false,"name":"crm","rate":"50/s","refusals":0,"requests":1204,"resources":["graph","ews"]}
 type Consumer struct {
 	// Accounts The accounts that it may use.
-	Accounts  []string  `json:"accounts"`
+	Accounts []string `json:"accounts"`
+
+	// ClientID The app registration that its accounts are signed in with.
+	ClientID  string    `json:"client_id,omitempty,omitzero"`
 	CreatedAt time.Time `json:"created_at,omitempty,omitzero"`
 
-	// Executable The program it is meant for; kept for the reader, not enforced.
-	Executable string            `json:"executable,omitempty,omitzero"`
-	Keys       []ConsumerKeyInfo `json:"keys"`
+	// Executable The program that must be calling.
+	Executable string `json:"executable,omitempty,omitzero"`
+
+	// Hours When it may ask; left out where that is always.
+	Hours string            `json:"hours,omitempty,omitzero"`
+	Keys  []ConsumerKeyInfo `json:"keys"`
+
+	// LastAccount The account that it last had a token of.
+	LastAccount string `json:"last_account,omitempty,omitzero"`
+
+	// LastProgram The program that last called with its key, where the broker looked.
+	LastProgram string `json:"last_program,omitempty,omitzero"`
 
 	// LastRefusal The reason of the last refusal, in a sentence.
 	LastRefusal   string    `json:"last_refusal,omitempty,omitzero"`
 	LastRefusalAt time.Time `json:"last_refusal_at,omitempty,omitzero"`
-	LastUsedAt    time.Time `json:"last_used_at,omitempty,omitzero"`
+
+	// LastResource The resource that token was for.
+	LastResource string    `json:"last_resource,omitempty,omitzero"`
+	LastUsedAt   time.Time `json:"last_used_at,omitempty,omitzero"`
 
 	// LeaseEndsAt Only for a consumer with a lease.
 	LeaseEndsAt time.Time `json:"lease_ends_at,omitempty,omitzero"`
@@ -327,6 +350,9 @@ type Consumer struct {
 	// Metrics Whether it may read /metrics.
 	Metrics bool   `json:"metrics"`
 	Name    string `json:"name"`
+
+	// Note What it is for, in the words of who made it.
+	Note string `json:"note,omitempty,omitzero"`
 
 	// Rate Its limit; left out where it has none.
 	Rate string `json:"rate,omitempty,omitzero"`
@@ -342,6 +368,18 @@ type Consumer struct {
 
 	// SameAs The consumer whose rights a leased one has.
 	SameAs string `json:"same_as,omitempty,omitzero"`
+
+	// Sha256 The SHA-256 of that program's file, in hex.
+	Sha256 string `json:"sha256,omitempty,omitzero"`
+
+	// Sink The file that the broker keeps a current token in.
+	Sink string `json:"sink,omitempty,omitzero"`
+
+	// SinkFormat What stands in it.
+	SinkFormat string `json:"sink_format,omitempty,omitzero"`
+
+	// User The account that the program must run as.
+	User string `json:"user,omitempty,omitzero"`
 }
 
 // ConsumerKey defines model for ConsumerKey.
@@ -349,8 +387,8 @@ type ConsumerKey struct {
 	// Consumer Example: {"accounts":["ops"],"created_at":"2026-11-01T08:00:00Z","keys":[{"sha256_prefix":"9f86d081"},{"ends_at":"2026-11-23T08:00:00Z","sha256_prefix":"60303ae2"}],"last_used_at":"2026-11-22T08:29:00Z","metrics":false,"name":"crm","rate":"50/s","refusals":0,"requests":1204,"resources":["graph","ews"]}
 	Consumer Consumer `json:"consumer"`
 
-	// Key The key. It is shown only this once.
-	Key  string `json:"key"`
+	// Key The key. It is shown only this once, and left out where the caller made it.
+	Key  string `json:"key,omitempty,omitzero"`
 	Name string `json:"name"`
 }
 
@@ -373,10 +411,24 @@ type ConsumerList struct {
 // Example: crm
 type ConsumerName = string
 
-// ConsumerRequest `name` is required without `lease_seconds`, and made up with it. `same_as` needs `lease_seconds` and excludes the rights.
+// ConsumerRequest `name` is required without `lease_seconds`, and made up with it. `same_as`, `key_sha256` and `process` need
+// `lease_seconds`; `same_as` excludes the rights. A `sink` needs exactly one account and one resource.
 type ConsumerRequest struct {
-	Accounts   []AccountName `json:"accounts,omitempty,omitzero"`
-	Executable string        `json:"executable,omitempty,omitzero"`
+	Accounts []AccountName `json:"accounts,omitempty,omitzero"`
+
+	// ClientID The app registration that its accounts must be signed in with.
+	ClientID string `json:"client_id,omitempty,omitzero"`
+
+	// Executable The absolute path of the program that must be calling.
+	Executable string `json:"executable,omitempty,omitzero"`
+
+	// Hours When it may ask, by the machine's clock. Always, where it is left out.
+	//
+	// Example: mon-fri 07:00-19:00
+	Hours string `json:"hours,omitempty,omitzero"`
+
+	// KeySha256 The SHA-256 of a key that the caller made itself, in lower-case hex. The answer has no key then.
+	KeySha256 string `json:"key_sha256,omitempty,omitzero"`
 
 	// LeaseSeconds For how many seconds the consumer lives.
 	//
@@ -390,6 +442,12 @@ type ConsumerRequest struct {
 	// Example: crm
 	Name ConsumerName `json:"name,omitempty,omitzero"`
 
+	// Note What it is for, for people who look at the list.
+	Note string `json:"note,omitempty,omitzero"`
+
+	// Process The ID of a process whose descendants are this consumer also where a dialect sends no key.
+	Process int `json:"process,omitempty,omitzero"`
+
 	// Rate Requests per second, minute or hour, and where wanted how many at once: 50/s, 10/m, 50/s burst 100. Left out means no limit.
 	//
 	// Example: 50/s
@@ -400,7 +458,20 @@ type ConsumerRequest struct {
 	//
 	// Example: crm
 	SameAs ConsumerName `json:"same_as,omitempty,omitzero"`
+
+	// Sha256 The SHA-256 of that program's file, in hex.
+	Sha256 string `json:"sha256,omitempty,omitzero"`
+
+	// Sink The absolute path of an owner-only file that the broker keeps a current token in.
+	Sink       string                    `json:"sink,omitempty,omitzero"`
+	SinkFormat ConsumerRequestSinkFormat `json:"sink_format,omitempty,omitzero"`
+
+	// User The account that the program must run as: a name, a SID or a user ID.
+	User string `json:"user,omitempty,omitzero"`
 }
+
+// ConsumerRequestSinkFormat defines model for ConsumerRequest.SinkFormat.
+type ConsumerRequestSinkFormat string
 
 // DoctorCheck defines model for DoctorCheck.
 type DoctorCheck struct {
@@ -426,6 +497,45 @@ type DoctorReport struct {
 
 	// Ok Whether nothing is a problem.
 	Ok bool `json:"ok"`
+}
+
+// EWSConsumer defines model for EWSConsumer.
+type EWSConsumer struct {
+	Calls      int64          `json:"calls"`
+	Consumer   string         `json:"consumer"`
+	LastAt     time.Time      `json:"last_at,omitempty,omitzero"`
+	Operations []EWSOperation `json:"operations"`
+}
+
+// EWSOperation defines model for EWSOperation.
+type EWSOperation struct {
+	Calls int64 `json:"calls"`
+
+	// Graph The Microsoft Graph call that replaces it.
+	Graph  string    `json:"graph,omitempty,omitzero"`
+	LastAt time.Time `json:"last_at,omitempty,omitzero"`
+
+	// Note What to know when moving.
+	Note string `json:"note,omitempty,omitzero"`
+
+	// Operation The EWS operation, for example FindItem; `other` for one that is not known.
+	Operation string `json:"operation"`
+
+	// Permission The least delegated permission that call needs.
+	Permission string `json:"permission,omitempty,omitzero"`
+}
+
+// EWSUsage defines model for EWSUsage.
+type EWSUsage struct {
+	Consumers []EWSConsumer `json:"consumers"`
+
+	// EndsOn The day on which EWS in Exchange Online ends.
+	//
+	// Example: 2027-04-01
+	EndsOn string `json:"ends_on"`
+
+	// SinceAt When counting began.
+	SinceAt time.Time `json:"since_at,omitempty,omitzero"`
 }
 
 // Flow `device`: the person types a code on any device (RFC 8628). `browser`: a browser on this machine is used
@@ -886,8 +996,11 @@ type Status struct {
 	ConfigFile string    `json:"config_file,omitempty,omitzero"`
 
 	// Consumers How many consumers there are.
-	Consumers int      `json:"consumers"`
-	Listen    []string `json:"listen"`
+	Consumers int `json:"consumers"`
+
+	// Ews Which consumers still call Exchange Web Services through the proxy; left out where none does.
+	Ews    []EWSConsumer `json:"ews,omitempty,omitzero"`
+	Listen []string      `json:"listen"`
 
 	// Mapi The Outlook targets, by name.
 	Mapi []MapiTarget `json:"mapi"`
@@ -1094,6 +1207,9 @@ type ServerInterface interface {
 	// GetDoctor Say what the broker finds wrong with itself
 	// (GET /v1/doctor)
 	GetDoctor(ctx echo.Context) error
+	// GetEWSUsage Which consumers still use Exchange Web Services
+	// (GET /v1/ews)
+	GetEWSUsage(ctx echo.Context) error
 	// ListMapiTargets List the Outlook targets
 	// (GET /v1/mapi)
 	ListMapiTargets(ctx echo.Context) error
@@ -1313,6 +1429,15 @@ func (w *ServerInterfaceWrapper) GetDoctor(ctx echo.Context) error {
 
 	// Invoke the callback with all the unmarshaled arguments
 	err = w.Handler.GetDoctor(ctx)
+	return err
+}
+
+// GetEWSUsage converts echo context to params.
+func (w *ServerInterfaceWrapper) GetEWSUsage(ctx echo.Context) error {
+	var err error
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.GetEWSUsage(ctx)
 	return err
 }
 
@@ -1581,5 +1706,6 @@ func RegisterHandlersWithOptions(router EchoRouter, si ServerInterface, options 
 	router.GET(options.BaseURL+"/metrics", wrapper.GetMetrics, options.OperationMiddlewares["getMetrics"]...)
 	router.GET(options.BaseURL+"/openapi.yaml", wrapper.GetDocumentYAML, options.OperationMiddlewares["getDocumentYAML"]...)
 	router.GET(options.BaseURL+"/openapi.json", wrapper.GetDocumentJSON, options.OperationMiddlewares["getDocumentJSON"]...)
+	router.GET(options.BaseURL+"/v1/ews", wrapper.GetEWSUsage, options.OperationMiddlewares["getEWSUsage"]...)
 
 }

@@ -37,6 +37,7 @@ var meanings = map[token.Kind]meaning{
 	token.KindInternal:        {500, "The broker failed", 0, "The broker failed; its log has the cause under this request's ID."},
 	token.KindUnauthenticated: {401, "The key is missing or not known", 0, "Send a key that the broker knows."},
 	token.KindDenied:          {403, "Not allowed", 0, "The caller may not do this; ask the administrator of the broker."},
+	token.KindWrongProcess:    {403, "Not the process that the key is for", 0, "This key was given to another program or account; use a key of this program's own."},
 	token.KindInvalidRequest:  {400, "The request is wrong", 0, "Correct the request; /openapi.yaml describes it."},
 	token.KindUnknownResource: {400, "The resource is not known", 0, "Name a resource of the configuration."},
 	token.KindUnknownAccount:  {400, "The account is not known", 0, "Name an account that is signed in; broker accounts lists them."},
@@ -110,18 +111,8 @@ func wholeSeconds(d time.Duration) int { return int(math.Ceil(d.Seconds())) }
 
 // fail answers with the problem of err and logs it.
 func (s *Server) fail(w http.ResponseWriter, r *http.Request, err error) {
-	e := s.asStop(token.AsError(err))
-	p := ProblemOf(e)
-	if se, ok := errors.AsType[*statusError](err); ok {
-		p.Status = se.status
-	}
-	if te, ok := errors.AsType[*targetError](err); ok {
-		te.into(&p)
-		e = te.forLog()
-	}
+	p := s.note(w, r, err)
 	h := w.Header()
-	p.Instance = h.Get(headerRequestID)
-	s.log(r.Context(), p.Instance, p.Status, e)
 	if p.Status == http.StatusUnauthorized {
 		h.Set("WWW-Authenticate", "Bearer")
 	}
@@ -133,6 +124,23 @@ func (s *Server) fail(w http.ResponseWriter, r *http.Request, err error) {
 	h.Set("Content-Length", strconv.Itoa(len(body)))
 	w.WriteHeader(p.Status)
 	_, _ = w.Write(body) // a caller that has gone needs no answer
+}
+
+// note logs an error that a request ends with, and gives the problem that its
+// caller is told, in whatever form.
+func (s *Server) note(w http.ResponseWriter, r *http.Request, err error) Problem {
+	e := s.asStop(token.AsError(err))
+	p := ProblemOf(e)
+	if se, ok := errors.AsType[*statusError](err); ok {
+		p.Status = se.status
+	}
+	if te, ok := errors.AsType[*targetError](err); ok {
+		te.into(&p)
+		e = te.forLog()
+	}
+	p.Instance = w.Header().Get(headerRequestID)
+	s.log(r.Context(), p.Instance, p.Status, e)
+	return p
 }
 
 // encode writes JSON for programs, so < stays <.

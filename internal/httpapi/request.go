@@ -95,7 +95,7 @@ func levelOf(k token.Kind) slog.Level {
 	switch k {
 	case token.KindInternal, token.KindConfiguration, token.KindStore:
 		return slog.LevelError
-	case token.KindUnauthenticated, token.KindDenied, token.KindPolicyBlocked, token.KindUnavailable, token.KindInvalid, token.KindTimeout, token.KindThrottled:
+	case token.KindUnauthenticated, token.KindDenied, token.KindWrongProcess, token.KindPolicyBlocked, token.KindUnavailable, token.KindInvalid, token.KindTimeout, token.KindThrottled:
 		return slog.LevelWarn
 	default:
 		return slog.LevelDebug

@@ -12,8 +12,9 @@ import (
 
 // route is what is to be known of one operation before its handler runs.
 type route struct {
-	right right
-	query []string // the parameters it takes
+	right   right
+	query   []string // the parameters it takes
+	dialect *dialect // whose protocol it is; nil: ours
 }
 
 // routes are the operations by pattern (as in openapi/broker.yaml) and method.
@@ -43,6 +44,7 @@ func newRoutes() routes {
 		"/v1/mapi/{target}/resume":    {post: {right: adminOnly}},
 		"/v1/agent/sync":              {post: {right: agentOnly, query: []string{"wait"}}},
 		"/v1/status":                  {get: {right: adminOnly}},
+		"/v1/ews":                     {get: {right: adminOnly}},
 		"/v1/doctor":                  {get: {right: adminOnly}},
 		"/metrics":                    {get: {right: metricsReaders}},
 		"/livez":                      {get: {right: anybody}},

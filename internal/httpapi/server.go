@@ -11,6 +11,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"net"
 	"net/http"
 	"net/netip"
 	"sync"
@@ -21,6 +22,7 @@ import (
 
 	"github.com/m365-token-broker/broker/internal/account"
 	"github.com/m365-token-broker/broker/internal/cache"
+	"github.com/m365-token-broker/broker/internal/config"
 	"github.com/m365-token-broker/broker/internal/consumer"
 	"github.com/m365-token-broker/broker/internal/signin"
 	"github.com/m365-token-broker/broker/internal/token"
@@ -80,6 +82,20 @@ type Config struct {
 	Status func(ctx context.Context) Status
 	// Ready are the checks of /readyz; their details name no account.
 	Ready func(ctx context.Context) []Check
+	// Dialects says which foreign protocols are spoken; nil: none.
+	Dialects func() config.Dialects
+	// Names finds the configured resource that a dialect's caller means; required
+	// where a dialect is spoken.
+	Names Names
+	// Proxy sends requests on to the resources; nil: there is none.
+	Proxy Proxy
+	// EWSUsage is what the proxy counted of Exchange Web Services; nil: nothing.
+	EWSUsage func() EWSUsage
+	// Audit is told who got what, and who was refused; nil: nobody.
+	Audit Audit
+	// Peer finds the process at the other end of a connection; nil: nobody looks,
+	// and consumers that are tied to a process are refused.
+	Peer func(c net.Conn) consumer.Peer
 	// Doctor is what the broker finds when it looks at itself; nil: nothing.
 	Doctor func(ctx context.Context) []DoctorCheck
 	Log    *slog.Logger

@@ -10,6 +10,7 @@ const (
 	KindInternal        Kind = iota // a defect of ours
 	KindUnauthenticated             // the caller is not known
 	KindDenied                      // the caller may not have this
+	KindWrongProcess                // the key is right, but not the process that sent it
 	KindInvalidRequest              // the request is wrong
 	KindUnknownResource             // no such resource is configured
 	KindUnknownAccount              // no such account
@@ -40,6 +41,7 @@ var kindCodes = [...]string{
 	KindInternal:        "internal",
 	KindUnauthenticated: "unauthenticated",
 	KindDenied:          "denied",
+	KindWrongProcess:    "wrong-process",
 	KindInvalidRequest:  "invalid-request",
 	KindUnknownResource: "unknown-resource",
 	KindUnknownAccount:  "unknown-account",
