@@ -6,7 +6,9 @@ import (
 	"net"
 	"net/http"
 	"net/netip"
+	"net/url"
 	"slices"
+	"strings"
 
 	"github.com/m365-token-broker/broker/internal/token"
 )
@@ -29,16 +31,17 @@ const (
 // gate refuses what does not come straight from a program of this machine. It
 // runs before anything else, so that nothing of a refused request is looked at.
 func (s *Server) gate(w http.ResponseWriter, r *http.Request) (reason string, err error) {
+	local := isLocal(r)
 	switch {
 	// The listener is on loopback already; this holds if that is ever got wrong.
-	case !isLoopback(r.RemoteAddr):
+	case !local && !isLoopback(r.RemoteAddr):
 		return refuse(gatePeer, "Only programs of this machine may call the broker.")
 	// Proxies take absolute targets, and path tricks mean one thing to us and
 	// another to whoever checked the path before (RFC 9112 section 3.2).
 	case !plainTarget(r.RequestURI):
 		return refuse(gateTarget, "The request's target must be a plain path; ask for /v1/token and not for a whole URL, //, /./ or an encoded slash.")
 	// DNS rebinding: a page's own host name that resolves to loopback.
-	case !slices.Contains(s.hosts, r.Host), len(r.Header["Host"]) > 0:
+	case !slices.Contains(s.hosts, r.Host) && !(local && r.Host == localHost), len(r.Header["Host"]) > 0:
 		return refuse(gateHost, fmt.Sprintf("The Host header must be exactly %s.", oneOf(s.hosts)))
 	// Any page of a browser: cross-origin requests carry Origin, the others carry
 	// Referer or Sec-Fetch-Site. Sec-Fetch-Mode alone is no browser: the fetch of
@@ -52,7 +55,11 @@ func (s *Server) gate(w http.ResponseWriter, r *http.Request) (reason string, er
 	// A reverse proxy would hand the broker's tokens to other machines.
 	case forwarded(r.Header):
 		return refuse(gateForwarded, "The broker must not stand behind a proxy; call it directly.")
-	case r.ContentLength > maxBody:
+	}
+	if isProxied(r.RequestURI) {
+		return "", nil // its body is the resource's, and goes on as it comes
+	}
+	if r.ContentLength > maxBody {
 		return gateBody, tooLarge()
 	}
 	if r.ContentLength != 0 {
@@ -69,6 +76,17 @@ func tooLarge() error {
 	return &statusError{http.StatusRequestEntityTooLarge, token.NewError(token.KindInvalidRequest, "read body", "The body is too large; it may hold 64 KiB.")}
 }
 
+// localHost is what callers put into Host over a connection that has no host.
+const localHost = "localhost"
+
+// isLocal reports whether the request came over a Unix socket or a named pipe of
+// ours: those have no address, and cannot be reached from other machines (our
+// pipes refuse remote clients).
+func isLocal(r *http.Request) bool {
+	a, ok := r.Context().Value(http.LocalAddrContextKey).(net.Addr)
+	return ok && (a.Network() == "unix" || a.Network() == "pipe")
+}
+
 func isLoopback(peer string) bool {
 	a, err := netip.ParseAddrPort(peer)
 	return err == nil && a.Addr().Unmap().IsLoopback()
@@ -81,11 +99,50 @@ func forwarded(h http.Header) bool {
 
 // plainTarget reports whether a request target is in origin form (RFC 9112
 // section 3.2.1), and its path is written in one way only: no empty or dot
-// segment, no backslash, no encoded slash, backslash, dot or NUL.
+// segment, no backslash, no encoded slash, backslash, dot or NUL. Behind
+// /proxy/{resource}/ more is allowed, see harmlessPath.
 func plainTarget(target string) bool {
 	if target == "" || target[0] != '/' {
 		return false
 	}
+	if isProxied(target) {
+		path, _, _ := strings.Cut(target, "?")
+		resource, rest, _ := strings.Cut(path[len(proxyPrefix):], "/")
+		return resource != "" && plainPath(proxyPrefix+resource) && harmlessPath(rest)
+	}
+	return plainPath(target)
+}
+
+// proxyPrefix is what the proxy's paths begin with.
+const proxyPrefix = "/proxy/"
+
+// isProxied reports whether a request target, as it was sent, is the proxy's.
+func isProxied(target string) bool { return strings.HasPrefix(target, proxyPrefix) }
+
+// harmlessPath reports whether a path can go on to a resource as it is. Names of
+// files stand in it, so encoded slashes and leading dots do too (Graph's
+// root:/.config and root%3A%2Fa%2Fb.txt%3A). What is refused could leave the base
+// URL: dot segments, backslashes and control characters, also behind two
+// encodings, as one server may decode what another has decoded.
+func harmlessPath(path string) bool {
+	once, err := url.PathUnescape(path)
+	if err != nil || strings.Contains(path, "#") || !staysInside(path) || !staysInside(once) {
+		return false
+	}
+	twice, err := url.PathUnescape(once)
+	return err != nil || staysInside(twice) // a name such as 100% is no encoding
+}
+
+func staysInside(path string) bool {
+	for segment := range strings.SplitSeq(path, "/") {
+		if segment == "." || segment == ".." {
+			return false
+		}
+	}
+	return !strings.ContainsFunc(path, func(c rune) bool { return c < ' ' || c == 0x7f || c == '\\' })
+}
+
+func plainPath(target string) bool {
 	for i := 0; i < len(target) && target[i] != '?'; i++ {
 		switch target[i] {
 		case '\\', '#':

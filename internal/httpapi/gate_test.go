@@ -1,7 +1,10 @@
 package httpapi
 
 import (
+	"context"
+	"net"
 	"net/http"
+	"net/http/httptest"
 	"slices"
 	"strings"
 	"testing"
@@ -103,6 +106,96 @@ func TestGate(t *testing.T) {
 			}
 		})
 	}
+}
+
+// Behind /proxy/{resource}/ stand names of files, so more is a plain path there.
+func TestTargetsOfTheProxy(t *testing.T) {
+	for target, want := range map[string]bool{
+		"/proxy/graph/v1.0/me":                                           true,
+		"/proxy/graph/v1.0/me/drive/root:/.config:/content":              true,
+		"/proxy/graph/v1.0/me/drive/root%3A%2Fa%20b%2Ffile.txt%3A":       true,
+		"/proxy/graph/v1.0/me/drive/root:/...":                           true,
+		"/proxy/graph/v1.0/me/drive/root:/100%25:/content":               true,
+		"/proxy/graph/v1.0/me/drive/root:/a%252Fb":                       true,
+		"/proxy/graph/v1.0/a//b":                                         true,
+		"/proxy/graph/v1.0/users?$filter=startswith(displayName,'a/..')": true,
+		"/proxy/graph":               true,
+		"/proxy/graph/":              true,
+		"/proxy/ews/EWS/%23":         true,
+		"/proxy/":                    false,
+		"/proxy//":                   false,
+		"/proxy//v1.0/me":            false,
+		"/proxy/../v1/token":         false,
+		"/proxy/graph%2Fv1.0":        false,
+		"/proxy/%2e%2e/v1/token":     false,
+		"/proxy/.graph/v1.0":         false,
+		"/proxy/graph/..":            false,
+		"/proxy/graph/.":             false,
+		"/proxy/graph/a/../b":        false,
+		"/proxy/graph/a/./b":         false,
+		"/proxy/graph/%2e%2e/b":      false,
+		"/proxy/graph/.%2E/b":        false,
+		"/proxy/graph/a%2F..%2Fb":    false,
+		"/proxy/graph/%252e%252e/b":  false,
+		"/proxy/graph/a%252f..%252f": false,
+		`/proxy/graph/a\b`:           false,
+		"/proxy/graph/a%5Cb":         false,
+		"/proxy/graph/a%255Cb":       false,
+		"/proxy/graph/a%00":          false,
+		"/proxy/graph/a%0d%0ab":      false,
+		"/proxy/graph/a%7f":          false,
+		"/proxy/graph/a%2":           false,
+		"/proxy/graph/a#b":           false,
+		"/Proxy/graph/.config":       false,
+		"/proxying/.config":          false,
+		"/%70roxy/graph/.config":     false,
+	} {
+		if got := plainTarget(target); got != want {
+			t.Errorf("%q: let through is %t, want %t", target, got, want)
+		}
+	}
+}
+
+// The body of a request to a resource is the resource's to judge.
+func TestTheBodyOfAProxiedRequestHasNoLimitHere(t *testing.T) {
+	s := newStack(t)
+	for path, want := range map[string]string{"/proxy/graph/v1.0/me": "", "/v1/token": gateBody, "/%70roxy/graph/v1.0/me": gateBody} {
+		r := httptest.NewRequest(http.MethodPost, path, http.NoBody)
+		r.RemoteAddr, r.Host, r.ContentLength = "127.0.0.1:50000", testHost, maxBody+1
+		if why, err := s.server.gate(httptest.NewRecorder(), r); why != want || (err == nil) != (want == "") {
+			t.Errorf("%s: %q, %v; want %q", path, why, err, want)
+		}
+	}
+}
+
+// A Unix socket or a pipe has no host and no peer's address.
+func TestGateOfLocalListeners(t *testing.T) {
+	tests := []struct {
+		network, host, remote, want string
+	}{
+		{"unix", "localhost", "@", ""},
+		{"unix", testHost, "", ""},
+		{"unix", "localhost:8477", "@", ""},
+		{"pipe", "localhost", `\\.\pipe\broker`, ""},
+		{"unix", "evil.example", "@", gateHost},
+		{"unix", "", "@", gateHost},
+		{"unix", "localhost.", "@", gateHost},
+		{"tcp", "localhost", "127.0.0.1:50000", gateHost},
+		{"tcp", testHost, "@", gatePeer},
+		{"unixgram", testHost, "@", gatePeer},
+	}
+	for _, tt := range tests {
+		s := newStack(t)
+		ctx := context.WithValue(t.Context(), http.LocalAddrContextKey, net.Addr(&net.UnixAddr{Net: tt.network, Name: "broker.sock"}))
+		s.do(call{path: "/livez", ctx: ctx, change: func(r *http.Request) { r.Host, r.RemoteAddr = tt.host, tt.remote }})
+		if (tt.want == "") != (len(s.refused) == 0) || tt.want != "" && s.refused[tt.want] != 1 {
+			t.Errorf("%s, Host %q, from %q: refused %v; want %q", tt.network, tt.host, tt.remote, s.refused, tt.want)
+		}
+	}
+	// A web page cannot get there, but what carries its marks is refused all the same.
+	s := newStack(t)
+	ctx := context.WithValue(t.Context(), http.LocalAddrContextKey, net.Addr(&net.UnixAddr{Net: "unix"}))
+	s.problem(s.do(call{path: "/livez", ctx: ctx, header: http.Header{"Origin": {"null"}}}), http.StatusForbidden, token.KindDenied)
 }
 
 func TestTheGateComesBeforeTelemetryAndKeys(t *testing.T) {
