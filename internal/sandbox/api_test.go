@@ -112,6 +112,8 @@ func TestEWS(t *testing.T) {
 		items  int
 	}{
 		"get folder":     {`<m:GetFolder><m:FolderShape><t:BaseShape>Default</t:BaseShape></m:FolderShape><m:FolderIds><t:DistinguishedFolderId Id="inbox"/></m:FolderIds></m:GetFolder>`, 200, []string{"NoError", "<t:TotalCount>25</t:TotalCount>"}, 0},
+		"root":           {`<m:GetFolder><m:FolderIds><t:DistinguishedFolderId Id="root"/></m:FolderIds></m:GetFolder>`, 200, []string{"NoError", "<t:ChildFolderCount>1</t:ChildFolderCount>"}, 0},
+		"version":        {`<m:ConvertId DestinationFormat="EntryId"><m:SourceIds><t:AlternateId Id="DUMMY" Format="EwsId" Mailbox="DUMMY"/></m:SourceIds></m:ConvertId>`, 200, []string{"ServerVersionInfo", "ErrorInvalidIdMalformed"}, 0},
 		"no such folder": {`<m:GetFolder><m:FolderIds><t:DistinguishedFolderId Id="drafts"/></m:FolderIds></m:GetFolder>`, 200, []string{"ErrorFolderNotFound"}, 0},
 		"first page":     {fmt.Sprintf(find, 10, 0, "inbox"), 200, []string{"NoError", `IncludesLastItemInRange="false"`}, 10},
 		"last page":      {fmt.Sprintf(find, 10, 20, "inbox"), 200, []string{`IncludesLastItemInRange="true"`}, 5},

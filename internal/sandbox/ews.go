@@ -18,7 +18,8 @@ const (
 	nsErrors   = "http://schemas.microsoft.com/exchange/services/2006/errors"
 )
 
-// serveEWS is a small Exchange Web Services: GetFolder and FindItem.
+// serveEWS is a small Exchange Web Services: GetFolder and FindItem, and
+// ConvertId, by which clients ask for the server's version.
 func (s *Sandbox) serveEWS(w http.ResponseWriter, r *http.Request) {
 	s.run(EndpointEWS, w, r, func(w http.ResponseWriter, r *http.Request) {
 		c, err := s.admit(r, audienceOutlook)
@@ -43,6 +44,7 @@ type soapCall struct {
 	Body    struct {
 		GetFolder *folderCall `xml:"http://schemas.microsoft.com/exchange/services/2006/messages GetFolder"`
 		FindItem  *itemCall   `xml:"http://schemas.microsoft.com/exchange/services/2006/messages FindItem"`
+		ConvertID *struct{}   `xml:"http://schemas.microsoft.com/exchange/services/2006/messages ConvertId"`
 		Any       []struct {
 			XMLName xml.Name
 		} `xml:",any"`
@@ -97,31 +99,43 @@ func (s *Sandbox) serveSOAP(w http.ResponseWriter, r *http.Request, c accessClai
 		soapAnswer(w, getFolder(c, call.Body.GetFolder.Folders.first()))
 	case call.Body.FindItem != nil:
 		soapAnswer(w, s.findItem(c, call.Body.FindItem))
+	case call.Body.ConvertID != nil:
+		soapAnswer(w, convertID)
 	case len(call.Body.Any) > 0:
-		soapFault(w, "ErrorInvalidOperation", "The sandbox's Exchange knows GetFolder and FindItem only, not "+call.Body.Any[0].XMLName.Local+".")
+		soapFault(w, "ErrorInvalidOperation", "The sandbox's Exchange knows GetFolder, FindItem and ConvertId only, not "+call.Body.Any[0].XMLName.Local+".")
 	default:
 		soapFault(w, "ErrorSchemaValidation", "The request has an empty SOAP body.")
 	}
 }
 
-// getFolder is the answer to GetFolder; every mailbox has an inbox.
+// convertID is the answer to ConvertId: there is one form of identifiers, so that
+// none can be converted. exchangelib converts an invalid one and reads the
+// header of the answer.
+const convertID = `<m:ConvertIdResponse><m:ResponseMessages><m:ConvertIdResponseMessage ResponseClass="Error">` +
+	`<m:MessageText>Id is malformed.</m:MessageText><m:ResponseCode>ErrorInvalidIdMalformed</m:ResponseCode>` +
+	`<m:DescriptiveLinkKey>0</m:DescriptiveLinkKey></m:ConvertIdResponseMessage></m:ResponseMessages></m:ConvertIdResponse>`
+
+// getFolder is the answer to GetFolder; every mailbox has a root and an inbox.
 func getFolder(c accessClaims, folder string) string {
 	const ok = `<m:GetFolderResponse><m:ResponseMessages><m:GetFolderResponseMessage ResponseClass="Success"><m:ResponseCode>NoError</m:ResponseCode>` +
-		`<m:Folders><t:Folder><t:FolderId Id="%s" ChangeKey="AQAAAA=="/><t:DisplayName>Inbox</t:DisplayName><t:TotalCount>%d</t:TotalCount>` +
-		`<t:ChildFolderCount>0</t:ChildFolderCount><t:UnreadCount>3</t:UnreadCount></t:Folder></m:Folders>` +
+		`<m:Folders><t:Folder><t:FolderId Id="%s" ChangeKey="AQAAAA=="/>%s<t:TotalCount>%d</t:TotalCount>` +
+		`<t:ChildFolderCount>%d</t:ChildFolderCount><t:UnreadCount>%d</t:UnreadCount></t:Folder></m:Folders>` +
 		`</m:GetFolderResponseMessage></m:ResponseMessages></m:GetFolderResponse>`
 	const gone = `<m:GetFolderResponse><m:ResponseMessages><m:GetFolderResponseMessage ResponseClass="Error">` +
 		`<m:MessageText>The specified folder could not be found in the store.</m:MessageText><m:ResponseCode>ErrorFolderNotFound</m:ResponseCode>` +
 		`<m:DescriptiveLinkKey>0</m:DescriptiveLinkKey><m:Folders/></m:GetFolderResponseMessage></m:ResponseMessages></m:GetFolderResponse>`
-	if !isInbox(c, folder) {
-		return gone
+	switch {
+	case isFolder(c, "inbox", folder):
+		return fmt.Sprintf(ok, folderID(c, "inbox"), `<t:FolderClass>IPF.Note</t:FolderClass><t:DisplayName>Inbox</t:DisplayName>`, mailboxSize, 0, 3)
+	case isFolder(c, "root", folder):
+		return fmt.Sprintf(ok, folderID(c, "root"), `<t:DisplayName>Root</t:DisplayName>`, 0, 1, 0)
 	}
-	return fmt.Sprintf(ok, inboxID(c), mailboxSize)
+	return gone
 }
 
 // findItem is the answer to FindItem in the inbox.
 func (s *Sandbox) findItem(c accessClaims, call *itemCall) string {
-	if !isInbox(c, call.Folders.first()) {
+	if !isFolder(c, "inbox", call.Folders.first()) {
 		return `<m:FindItemResponse><m:ResponseMessages><m:FindItemResponseMessage ResponseClass="Error">` +
 			`<m:MessageText>The specified folder could not be found in the store.</m:MessageText><m:ResponseCode>ErrorFolderNotFound</m:ResponseCode>` +
 			`<m:DescriptiveLinkKey>0</m:DescriptiveLinkKey></m:FindItemResponseMessage></m:ResponseMessages></m:FindItemResponse>`
@@ -144,10 +158,14 @@ func (s *Sandbox) findItem(c accessClaims, call *itemCall) string {
 	return b.String()
 }
 
-func inboxID(c accessClaims) string { return encode([]byte("folder:inbox:" + c.UPN)) }
+// folderID is the identifier of one of the user's folders.
+func folderID(c accessClaims, name string) string {
+	return encode([]byte("folder:" + name + ":" + c.UPN))
+}
 
-func isInbox(c accessClaims, folder string) bool {
-	return strings.EqualFold(folder, "inbox") || folder == inboxID(c)
+// isFolder reports whether the request means the folder of that name.
+func isFolder(c accessClaims, name, asked string) bool {
+	return strings.EqualFold(asked, name) || asked == folderID(c, name)
 }
 
 // soapAnswer sends a body that is made of our own text only.
