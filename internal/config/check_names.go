@@ -141,3 +141,9 @@ func (k checker) refs(at key, names []string, what string, known []string) {
 		}
 	}
 }
+
+// IsAbsolute reports whether path is absolute on any system: a configuration may
+// be checked on another machine than the one it is for.
+func IsAbsolute(path string) bool {
+	return strings.HasPrefix(path, "/") || windowsPath.MatchString(path)
+}

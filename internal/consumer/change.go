@@ -13,7 +13,9 @@ import (
 )
 
 // Add makes a consumer with a new key and returns that key, which is kept
-// nowhere. A consumer with a lease may leave its name out. Errors: of
+// nowhere. A consumer with a lease may leave its name out, and may bring the hash
+// of a key: then no key is returned, and where its name has a lease with that key
+// already, what is said now takes the place of what was. Errors: of
 // KindInvalidRequest, of KindConflict where the name is taken, or the Saver's.
 func (r *Registry) Add(ctx context.Context, s Spec) (token.Secret, View, error) {
 	s = s.clone()
@@ -27,32 +29,20 @@ func (r *Registry) Add(ctx context.Context, s Spec) (token.Secret, View, error) 
 	if err != nil {
 		return token.Secret{}, View{}, token.AsError(err)
 	}
+	s.CreatedOn = time.Now().Truncate(time.Second)
+	if s.Lease != 0 {
+		return r.addLease(s)
+	}
 	if err := r.begin(s.Name, true); err != nil {
 		return token.Secret{}, View{}, err
 	}
 	defer r.end(s.Name)
-
 	key := NewKey()
-	s.CreatedOn = time.Now().Truncate(time.Second)
 	s.Keys = []KeyHash{{SHA256: HashKey(key)}}
-	if s.Lease != 0 {
-		return r.addLease(key, s)
-	}
 	if err := r.save(ctx, s); err != nil {
 		return token.Secret{}, View{}, err
 	}
 	return key, r.publish(s), nil
-}
-
-func (r *Registry) addLease(key token.Secret, s Spec) (token.Secret, View, error) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if _, ok := r.specs[s.SameAs]; s.SameAs != "" && !ok {
-		return token.Secret{}, View{}, notFound(s.SameAs)
-	}
-	r.leases[s.Name] = lease{spec: s, ends: time.Now().Add(s.Lease)}
-	r.publishLocked()
-	return key, r.viewLocked(s.Name), nil
 }
 
 // Rotate gives a configured consumer a new key and returns it. The key that was
@@ -138,27 +128,6 @@ func (r *Registry) Remove(ctx context.Context, name string) error {
 	return nil
 }
 
-// Renew lets a lease end this long from now.
-func (r *Registry) Renew(name string, d time.Duration) (View, error) {
-	if d < minLease || d > maxLease {
-		return View{}, invalid("lease_seconds must be between 5 and 86400.")
-	}
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	r.pruneLocked(time.Now())
-	l, ok := r.leases[name]
-	if !ok {
-		if _, configured := r.specs[name]; configured {
-			return View{}, conflict(fmt.Sprintf("Consumer %q has no lease; it stays until it is removed.", name))
-		}
-		return View{}, notFound(name)
-	}
-	l.ends = time.Now().Add(d)
-	r.leases[name] = l
-	r.publishLocked()
-	return r.viewLocked(name), nil
-}
-
 // begin takes the one place to change a consumer, so that nothing is locked
 // while the change is saved. With isNew the name must be free, otherwise it must
 // be a configured consumer.
@@ -172,7 +141,7 @@ func (r *Registry) begin(name string, isNew bool) error {
 	case r.changing[name]:
 		return conflict(fmt.Sprintf("Consumer %q is being changed at this moment; try again.", name))
 	case isNew && (configured || leased):
-		return conflict(fmt.Sprintf("Consumer %q exists already; remove it first, rotate its key, or choose another name.", name))
+		return taken(name)
 	case !isNew && leased:
 		return conflict(fmt.Sprintf("Consumer %q has a lease, and so one key; make another one instead.", name))
 	case !isNew && !configured:
@@ -224,6 +193,10 @@ func savingError(op string, err error) error {
 
 func conflict(detail string) error {
 	return token.NewError(token.KindConflict, "change consumer", detail)
+}
+
+func taken(name string) error {
+	return conflict(fmt.Sprintf("Consumer %q exists already; remove it first, rotate its key, or choose another name.", name))
 }
 
 func notFound(name string) error {

@@ -21,6 +21,7 @@ type Identity struct {
 	Metrics bool   // may read /metrics
 
 	accounts, resources, targets []string
+	tie                          *tie // nil: anybody who has the key, at any time
 	usage                        *usage
 	limiter                      *rate.Limiter // nil: no limit
 }
@@ -42,7 +43,7 @@ func newIdentity(s Spec, u *usage) *Identity {
 	return &Identity{
 		Name: s.Name, Label: s.label(), Metrics: s.Metrics,
 		accounts: slices.Clone(s.Accounts), resources: slices.Clone(s.Resources), targets: slices.Clone(s.MAPI),
-		usage: u, limiter: u.limiterFor(s.Rate),
+		tie: u.tieFor(s), usage: u, limiter: u.limiterFor(s.Rate),
 	}
 }
 
@@ -73,6 +74,12 @@ func (id *Identity) Allows(k token.Key) error {
 		return id.deny(fmt.Sprintf("resource %q of account %q; add both to the consumer", k.Resource, k.Account))
 	}
 }
+
+// Served notes which token the consumer was answered with, for the list of
+// consumers. It is on the hot path, and writes only where it is another one than
+// before. The API calls it beside the audit log, once for every token that
+// leaves.
+func (id *Identity) Served(k token.Key) { id.usage.serve(k) }
 
 // HasTarget reports whether the identity may use the Outlook target.
 func (id *Identity) HasTarget(name string) bool { return id.Admin || slices.Contains(id.targets, name) }

@@ -17,6 +17,7 @@ import (
 
 	"golang.org/x/time/rate"
 
+	"github.com/m365-token-broker/broker/internal/peer"
 	"github.com/m365-token-broker/broker/internal/token"
 )
 
@@ -42,6 +43,8 @@ type Config struct {
 	// Resolve makes the names of a new consumer's accounts canonical, and says
 	// where a resource or target of it does not exist; nil takes all as it is.
 	Resolve func(Spec) (Spec, error)
+	// Root finds the process that a lease is made for; nil refuses such leases.
+	Root func(pid int) (peer.Root, error)
 }
 
 // Registry knows the consumers. It is safe for concurrent use.
@@ -49,6 +52,7 @@ type Registry struct {
 	own     []credential // the administrator's, and the agent's where there is one
 	saver   Saver
 	resolve func(Spec) (Spec, error)
+	root    func(pid int) (peer.Root, error)
 	wrong   *rate.Limiter // answers to wrong keys, all callers together
 	current atomic.Pointer[snapshot]
 
@@ -62,8 +66,10 @@ type Registry struct {
 
 // snapshot is who may call at this moment. It is never written to.
 type snapshot struct {
-	keys map[bucket][]credential
-	ids  map[string]*Identity
+	keys  map[bucket][]credential
+	ids   map[string]*Identity
+	open  *Identity // of programs without a key; nil: there is none
+	roots []rooted  // the leases that hold for a process's descendants, see nearestFirst
 }
 
 // bucket is the part of a hash that a key is looked up by; the rest is compared
@@ -75,12 +81,6 @@ type credential struct {
 	hash hash
 	ends time.Time // zero: never
 	id   *Identity
-}
-
-// lease is a consumer that lives in memory only.
-type lease struct {
-	spec Spec
-	ends time.Time
 }
 
 // Wrong keys are answered at most this often, so that guessing and its log lines
@@ -107,6 +107,7 @@ func New(cfg Config) (*Registry, error) {
 		own:      own,
 		saver:    cfg.Saver,
 		resolve:  cfg.Resolve,
+		root:     cfg.Root,
 		wrong:    rate.NewLimiter(wrongKeysPerSecond, wrongKeysAtOnce),
 		specs:    map[string]Spec{},
 		leases:   map[string]lease{},
@@ -230,7 +231,15 @@ func (r *Registry) publishLocked() {
 		s.addConsumer(r.identityLocked(spec), spec, time.Time{})
 	}
 	for _, l := range r.leases {
-		s.addConsumer(r.identityLocked(l.spec.like(r.specs)), l.spec, l.ends)
+		id := r.identityLocked(l.spec.like(r.specs))
+		s.addConsumer(id, l.spec, l.ends)
+		if l.root.PID != 0 {
+			s.roots = append(s.roots, rooted{root: l.root, ends: l.ends, id: id})
+		}
+	}
+	slices.SortFunc(s.roots, nearestFirst)
+	if _, ok := r.specs[openName]; ok {
+		s.open = s.ids[openName]
 	}
 	maps.DeleteFunc(r.usage, func(name string, _ *usage) bool { return s.ids[name] == nil })
 	r.current.Store(s)

@@ -36,7 +36,10 @@ type Spec struct {
 	// Add or the last Renew. Only for Add; zero is a consumer that stays.
 	Lease time.Duration
 	// SameAs gives a consumer with a lease the rights of a configured one, for as
-	// long as that one exists. The rights above must then be empty.
+	// long as that one exists: its accounts, resources, targets, rate, metrics,
+	// hours and client ID, all of which must then be empty here. What that one is
+	// tied to (executable, sha256, user) is not among them: an administrator asked
+	// for the lease, to start some other program, which has the key from its maker.
 	SameAs string
 	// KeySHA256 is the hash of the key that a consumer with a lease has, where its
 	// maker made that key too and so can lease it again after a restart of the
@@ -79,12 +82,36 @@ func (s Spec) validate() error {
 			return s.fault("has a key_sha256 that " + err.Error())
 		}
 	}
-	return nil
+	if _, err := parseHash(s.SHA256); s.SHA256 != "" && err != nil {
+		return s.fault("has a sha256 that " + err.Error())
+	}
+	if s.Executable != "" && !config.IsAbsolute(s.Executable) {
+		return s.fault("has an executable that is not an absolute path; write it in full")
+	}
+	return s.validateSink()
+}
+
+// validateSink wants it to be clear which token the file is for.
+func (s Spec) validateSink() error {
+	switch {
+	case s.Sink == "" && s.SinkFormat != "":
+		return s.fault("has a sink_format, but no sink; name the file too")
+	case s.Sink == "":
+		return nil
+	case !config.IsAbsolute(s.Sink):
+		return s.fault("has a sink that is not an absolute path; write it in full")
+	case len(s.Accounts) != 1 || len(s.Resources) != 1:
+		return s.fault("has a sink, which holds one token; give it exactly one account and one resource")
+	case !slices.Contains([]config.SinkFormat{"", config.SinkRaw, config.SinkJSON, config.SinkHeader}, s.SinkFormat):
+		return s.fault("has a sink_format that does not exist; it is raw, json or header")
+	default:
+		return nil
+	}
 }
 
 // validateNew checks what only Add demands.
 func (s Spec) validateNew() error {
-	rights := len(s.Accounts)+len(s.Resources)+len(s.MAPI) > 0 || s.Metrics || !s.Rate.IsZero()
+	rights := len(s.Accounts)+len(s.Resources)+len(s.MAPI) > 0 || s.Metrics || !s.Rate.IsZero() || !s.Hours.IsZero() || s.ClientID != ""
 	switch {
 	case s.Lease != 0 && (s.Lease < minLease || s.Lease > maxLease):
 		return invalid("lease_seconds must be between 5 and 86400.")
@@ -93,7 +120,16 @@ func (s Spec) validateNew() error {
 	case s.Lease == 0 && s.SameAs != "":
 		return invalid("same_as needs lease_seconds; only a consumer that lives in memory can have the rights of another.")
 	case s.SameAs != "" && rights:
-		return invalid("same_as excludes accounts, resources, mapi, rate and metrics; leave them out, or leave same_as out.")
+		return invalid("same_as excludes accounts, resources, mapi, rate, hours, client_id and metrics; leave them out, or leave same_as out.")
+	case s.Lease == 0 && (s.KeySHA256 != "" || s.Process != 0):
+		return invalid("key_sha256 and process need lease_seconds; the key of a consumer that stays is made by the broker.")
+	case s.Lease != 0 && s.Sink != "":
+		return invalid("sink excludes lease_seconds; only a consumer that stays can have a token file.")
+	case s.Process < 0:
+		return invalid("process is not the ID of a process.")
+	}
+	if _, err := parseHash(s.KeySHA256); s.KeySHA256 != "" && err != nil {
+		return invalid("key_sha256 " + err.Error() + ".")
 	}
 	return s.validate()
 }
@@ -150,7 +186,7 @@ func (s Spec) clone() Spec {
 func (s Spec) like(specs map[string]Spec) Spec {
 	if p, ok := specs[s.SameAs]; ok {
 		s.Accounts, s.Resources, s.MAPI = p.Accounts, p.Resources, p.MAPI
-		s.Rate, s.Metrics = p.Rate, p.Metrics
+		s.Rate, s.Metrics, s.Hours, s.ClientID = p.Rate, p.Metrics, p.Hours, p.ClientID
 	}
 	return s
 }

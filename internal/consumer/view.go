@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/m365-token-broker/broker/internal/config"
+	"github.com/m365-token-broker/broker/internal/token"
 )
 
 // View is what may be shown of a consumer; it holds no key and no whole hash.
@@ -15,7 +16,14 @@ type View struct {
 	Resources  []string
 	MAPI       []string
 	Rate       config.Rate
+	Hours      config.Hours
+	ClientID   string
 	Executable string
+	SHA256     string
+	User       string
+	Sink       string
+	SinkFormat config.SinkFormat
+	Note       string
 	Metrics    bool
 	CreatedOn  time.Time // zero where it is not known
 	LeaseEnds  time.Time // zero: it has no lease
@@ -26,6 +34,8 @@ type View struct {
 	Requests      int64
 	Refusals      int64
 	LastUsed      time.Time // zero: never
+	LastServed    token.Key // the token that it last had; zero: none
+	LastProgram   string    // path of the program that last called; empty: nobody looked
 	LastRefusal   string    // a sentence; empty: none
 	LastRefusalOn time.Time
 }
@@ -67,7 +77,9 @@ func (r *Registry) viewLocked(name string) View {
 	s = s.clone()
 	v := View{
 		Name: name, Accounts: s.Accounts, Resources: s.Resources, MAPI: s.MAPI, Rate: s.Rate,
-		Executable: s.Executable, Metrics: s.Metrics, CreatedOn: s.CreatedOn, LeaseEnds: ends, SameAs: s.SameAs,
+		Hours: s.Hours, ClientID: s.ClientID, Executable: s.Executable, SHA256: s.SHA256, User: s.User,
+		Sink: s.Sink, SinkFormat: s.SinkFormat, Note: s.Note,
+		Metrics: s.Metrics, CreatedOn: s.CreatedOn, LeaseEnds: ends, SameAs: s.SameAs,
 	}
 	now := time.Now()
 	for _, k := range s.Keys {
@@ -76,13 +88,24 @@ func (r *Registry) viewLocked(name string) View {
 		}
 	}
 	if u := r.usage[name]; u != nil {
-		v.Requests, v.Refusals = u.requests.Load(), u.refusals.Load()
-		if sec := u.lastUsed.Load(); sec != 0 {
-			v.LastUsed = time.Unix(sec, 0)
-		}
-		if f := u.refusal.Load(); f != nil {
-			v.LastRefusal, v.LastRefusalOn = f.reason, f.on
-		}
+		u.show(&v)
 	}
 	return v
+}
+
+// show puts what was counted into a view.
+func (u *usage) show(v *View) {
+	v.Requests, v.Refusals = u.requests.Load(), u.refusals.Load()
+	if sec := u.lastUsed.Load(); sec != 0 {
+		v.LastUsed = time.Unix(sec, 0)
+	}
+	if k := u.served.Load(); k != nil {
+		v.LastServed = *k
+	}
+	if p := u.program.Load(); p != nil {
+		v.LastProgram = *p
+	}
+	if f := u.refusal.Load(); f != nil {
+		v.LastRefusal, v.LastRefusalOn = f.reason, f.on
+	}
 }
