@@ -295,7 +295,7 @@ var reveals = map[string]int{
 	"internal/config":   1,
 	"internal/consumer": 2,
 	"internal/entra":    2,
-	"internal/httpapi":  1,
+	"internal/httpapi":  2,
 	"internal/notify":   2,
 	"internal/token":    2,
 }

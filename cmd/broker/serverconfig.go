@@ -5,6 +5,7 @@ import (
 	"os"
 
 	"github.com/m365-token-broker/broker/internal/broker"
+	"github.com/m365-token-broker/broker/internal/config"
 	"github.com/m365-token-broker/broker/internal/credstore"
 	"github.com/m365-token-broker/broker/internal/httpapi"
 	"github.com/m365-token-broker/broker/internal/signin"
@@ -28,6 +29,8 @@ func (p *parts) apiConfig() httpapi.Config {
 		Status:      func(ctx context.Context) httpapi.Status { return p.status(ctx, listen) },
 		Ready:       p.ready,
 		Doctor:      p.examine,
+		Dialects:    func() config.Dialects { return p.loaded.Config.Dialects },
+		Names:       p.broker.Names(),
 		Log:         p.log,
 		Metrics:     p.tel.MetricsHandler(),
 		GateRefused: p.tel.GateRefusal,

@@ -23,7 +23,7 @@ const (
 
 // authenticate finds who is calling and holds it to its rate.
 func (s *Server) authenticate(r *http.Request) (*consumer.Identity, error) {
-	key, err := credential(r.Header)
+	key, err := s.keyOf(r)
 	if err != nil {
 		return nil, err
 	}

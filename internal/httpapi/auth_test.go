@@ -78,8 +78,9 @@ func TestWhoMayWhat(t *testing.T) {
 	bodies := map[string]string{
 		"postToken": `{"resource":"graph"}`, "startSignIn": `{}`, "addConsumer": `{"name":"new"}`,
 		"renewConsumer": `{"lease_seconds":60}`, "reportMapiTarget": `{"ok":true}`, "syncAgent": agentReport,
+		"postAZDToken": `{"scopes":["https://graph.microsoft.com/.default"]}`,
 	}
-	rs := newRoutes()
+	rs := newRoutes(newDialects())
 	for pattern, item := range closedDocument(t).Paths.Map() {
 		for method, op := range item.Operations() {
 			for _, caller := range []string{"nobody", "wrong", "crm", "scraper", "agent", "admin"} {
@@ -89,29 +90,29 @@ func TestWhoMayWhat(t *testing.T) {
 					s.outlook.set(archive(mapiadapter.Idle))
 					s.signIns.set(signin.View{ID: "id", State: signin.StateSucceeded, Flow: token.FlowDevice})
 					key := map[string]string{"wrong": consumer.NewKey().Reveal(), "crm": s.crm, "scraper": s.scraper, "agent": s.agent, "admin": s.admin}[caller]
-					path := strings.NewReplacer("{id}", "id", "{account}", "ops", "{name}", "crm", "{target}", "archive").Replace(pattern)
-					if pattern == tokenPath && method == "GET" {
+					path := strings.NewReplacer("{id}", "id", "{account}", "ops", "{name}", "crm", "{target}", "archive", "{api}", "graph").Replace(pattern)
+					if method == "GET" && (pattern == tokenPath || pattern == identityPath) {
 						path += "?resource=graph"
 					}
 					res := s.do(call{method: method, path: path, key: key, body: bodies[op.OperationID]})
 
-					open := op.Security != nil && len(*op.Security) == 0
+					open := op.Security != nil && len(*op.Security) == 0 && pattern != sidecarOpenPath+"{api}" // open to some
 					switch {
 					case open:
 						if res.StatusCode != http.StatusOK {
 							t.Errorf("status %d for an open route", res.StatusCode)
 						}
 					case caller == "nobody", caller == "wrong":
-						s.problem(res, 401, token.KindUnauthenticated)
+						s.refusal(path, res, 401, token.KindUnauthenticated)
 					case caller == "scraper" && strings.HasPrefix(pattern, "/v1/mapi/") && rs[pattern][method].right == anyConsumer:
 						s.problem(res, 404, token.KindNotFound) // a target of others is as none
 					case caller == "admin", caller == "agent" && pattern == "/v1/agent/sync",
-						caller != "agent" && rs[pattern][method].right == anyConsumer, caller == "scraper" && pattern == "/metrics":
+						caller != "agent" && (rs[pattern][method].right == anyConsumer || pattern == sidecarOpenPath+"{api}"), caller == "scraper" && pattern == "/metrics":
 						if res.StatusCode == http.StatusUnauthorized || res.StatusCode == http.StatusForbidden {
 							t.Errorf("status %d: %s", res.StatusCode, read(t, res))
 						}
 					default:
-						s.problem(res, 403, token.KindDenied)
+						s.refusal(path, res, 403, token.KindDenied)
 					}
 				})
 			}
@@ -121,7 +122,7 @@ func TestWhoMayWhat(t *testing.T) {
 
 // The table of rights has exactly the routes and parameters of the document.
 func TestRoutesAreThoseOfTheDocument(t *testing.T) {
-	doc, rs := closedDocument(t), newRoutes()
+	doc, rs := closedDocument(t), newRoutes(newDialects())
 	n := 0
 	for pattern, item := range doc.Paths.Map() {
 		for method, op := range item.Operations() {

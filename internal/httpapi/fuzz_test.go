@@ -83,7 +83,7 @@ func FuzzTokenQuery(f *testing.F) {
 	for _, q := range []string{"", "resource=graph", "resource=graph&account=a%40b&min_validity=600&wait=30", "&&", "=", "resource=a;b", "resource=%00", "resource=a&resource=b", "%72esource=graph"} {
 		f.Add(q)
 	}
-	known := newRoutes()[tokenPath][http.MethodGet].query
+	known := newRoutes(newDialects())[tokenPath][http.MethodGet].query
 	f.Fuzz(func(t *testing.T, raw string) {
 		p, err := parseTokenQuery(raw, known)
 		if err != nil {

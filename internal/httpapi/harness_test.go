@@ -24,6 +24,7 @@ import (
 
 	"github.com/m365-token-broker/broker/internal/account"
 	"github.com/m365-token-broker/broker/internal/cache"
+	"github.com/m365-token-broker/broker/internal/config"
 	"github.com/m365-token-broker/broker/internal/consumer"
 	"github.com/m365-token-broker/broker/internal/signin"
 	"github.com/m365-token-broker/broker/internal/token"
@@ -84,6 +85,8 @@ func newStack(t testing.TB, change ...func(*Config)) *stack {
 			_, _ = io.WriteString(w, "up 1\n")
 		}),
 		GateRefused: func(_ context.Context, reason string) { s.refused[reason]++ },
+		Dialects:    func() config.Dialects { return config.Dialects{ManagedIdentity: true, AZD: true, Sidecar: true} },
+		Names:       fakeNames{},
 	}
 	for _, c := range change {
 		c(&cfg)
@@ -120,7 +123,9 @@ func (s *stack) do(c call) *http.Response {
 		r = r.WithContext(c.ctx)
 	}
 	r.RemoteAddr, r.Host = "127.0.0.1:50000", testHost
-	if c.key != "" {
+	if c.key != "" && isUnder(r.URL.Path, "/msi") {
+		r.Header.Set("X-IDENTITY-HEADER", c.key)
+	} else if c.key != "" {
 		r.Header.Set("Authorization", "Bearer "+c.key)
 	}
 	if c.body != "" {
@@ -155,8 +160,8 @@ func (s *stack) check(r *http.Request, res *http.Response) {
 	if item != nil {
 		op = item.GetOperation(r.Method)
 	}
-	if op == nil { // a route that is not there: only a problem is possible
-		s.checkProblem(body, res)
+	if op == nil { // a route that is not there: only an error is possible
+		s.checkError(r.URL.Path, body, res)
 		return
 	}
 	kind, _, _ := strings.Cut(res.Header.Get("Content-Type"), ";")
@@ -168,20 +173,31 @@ func (s *stack) check(r *http.Request, res *http.Response) {
 	if err != nil {
 		s.t.Errorf("%s %s: status %d does not match the document: %v\n%s", r.Method, r.URL.Path, res.StatusCode, err, body)
 	}
-	if res.StatusCode >= 500 && kind != mimeProblem && pattern != "/readyz" {
+	if res.StatusCode >= 500 && kind != mimeProblem && pattern != "/readyz" && !isUnder(pattern, "/msi") {
 		s.t.Errorf("%s %s: status %d is not a problem", r.Method, r.URL.Path, res.StatusCode)
 	}
 }
 
-func (s *stack) checkProblem(body []byte, res *http.Response) {
+// checkError holds the error of a path that is not in the document to the form of
+// the path's protocol.
+func (s *stack) checkError(path string, body []byte, res *http.Response) {
 	s.t.Helper()
+	schema, kind, failed := "Problem", mimeProblem, res.StatusCode >= 400
+	if res.Header.Get("Content-Type") != mimeProblem {
+		switch {
+		case isUnder(path, "/msi"):
+			schema, kind = "ManagedIdentityError", "application/json"
+		case isUnder(path, "/azd"):
+			schema, kind, failed = "AZDAnswer", "application/json", res.StatusCode == http.StatusOK
+		}
+	}
 	var v any
 	err := json.Unmarshal(body, &v)
 	if err == nil {
-		err = s.doc.Components.Schemas["Problem"].Value.VisitJSON(v)
+		err = s.doc.Components.Schemas[schema].Value.VisitJSON(v)
 	}
-	if err != nil || res.Header.Get("Content-Type") != mimeProblem || res.StatusCode < 400 {
-		s.t.Errorf("status %d, %s is no problem: %v", res.StatusCode, body, err)
+	if err != nil || res.Header.Get("Content-Type") != kind || !failed {
+		s.t.Errorf("status %d, %s is no %s: %v", res.StatusCode, body, schema, err)
 	}
 }
 
@@ -230,6 +246,23 @@ func read(t testing.TB, res *http.Response) []byte {
 	}
 	res.Body = io.NopCloser(bytes.NewReader(b))
 	return b
+}
+
+// refusal checks an error of this kind in the form of the path's protocol.
+func (s *stack) refusal(path string, res *http.Response, status int, kind token.Kind) {
+	s.t.Helper()
+	switch {
+	case isUnder(path, "/msi"):
+		if e := want[identityError](s, res, status); e.StatusCode != status || e.Message == "" {
+			s.t.Errorf("error %+v, want status %d", e, status)
+		}
+	case isUnder(path, "/azd"):
+		if e := want[azdAnswer](s, res, http.StatusOK); e.Status != "error" || e.Code == "" || e.Message == "" || e.Token != "" {
+			s.t.Errorf("answer %+v is no error", e)
+		}
+	default:
+		s.problem(res, status, kind)
+	}
 }
 
 // problem reads a problem document and checks status and code.

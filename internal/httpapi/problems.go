@@ -162,7 +162,7 @@ func (s *Server) failEcho(err error, c echo.Context) {
 	if he, ok := errors.AsType[*echo.HTTPError](err); ok {
 		err = fromEcho(he)
 	}
-	s.fail(c.Response(), c.Request(), err)
+	s.refuse(c.Response(), c.Request(), err)
 }
 
 // fromEcho is for the errors that echo and the generated code make; their texts

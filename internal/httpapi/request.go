@@ -41,7 +41,7 @@ func (s *Server) recoverPanic(w http.ResponseWriter, r *http.Request) {
 	if w.Header().Get("Content-Type") != "" {
 		panic(http.ErrAbortHandler) //nolint:forbidigo // the answer has begun: it must not look complete
 	}
-	s.fail(w, r, token.NewError(token.KindInternal, "serve", ""))
+	s.refuse(w, r, token.NewError(token.KindInternal, "serve", ""))
 }
 
 // describe is the message of the runtime's own errors, which hold no data, and

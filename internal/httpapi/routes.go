@@ -23,7 +23,7 @@ type routes map[string]map[string]route
 const tokenPath = "/v1/token"
 
 // newRoutes is who may use what. A test holds it against the document.
-func newRoutes() routes {
+func newRoutes(d *dialects) routes {
 	const get, post, del = http.MethodGet, http.MethodPost, http.MethodDelete
 	return routes{
 		tokenPath:                     {get: {right: anyConsumer, query: []string{"resource", "account", "min_validity", "wait"}}, post: {right: anyConsumer}},
@@ -44,13 +44,19 @@ func newRoutes() routes {
 		"/v1/mapi/{target}/resume":    {post: {right: adminOnly}},
 		"/v1/agent/sync":              {post: {right: agentOnly, query: []string{"wait"}}},
 		"/v1/status":                  {get: {right: adminOnly}},
-		"/v1/ews":                     {get: {right: adminOnly}},
+		"/v1/ews":                     {get: {right: adminOnly}, del: {right: adminOnly}},
 		"/v1/doctor":                  {get: {right: adminOnly}},
 		"/metrics":                    {get: {right: metricsReaders}},
 		"/livez":                      {get: {right: anybody}},
 		"/readyz":                     {get: {right: anybody}},
 		"/openapi.yaml":               {get: {right: anybody}},
 		"/openapi.json":               {get: {right: anybody}},
+
+		identityPath:              {get: {right: anyConsumer, query: []string{"resource", "api-version", "client_id"}, dialect: &d.msi}},
+		"/azd/token":              {post: {right: anyConsumer, query: []string{"api-version"}, dialect: &d.azd}},
+		sidecarPath + "{api}":     {get: {right: anyConsumer, dialect: &d.sidecar}},
+		sidecarOpenPath + "{api}": {get: {right: anybody, dialect: &d.sidecar}}, // its handler looks who it is
+		"/healthz":                {get: {right: anybody, dialect: &d.sidecar}},
 	}
 }
 
@@ -74,6 +80,10 @@ func (s *Server) enter(next echo.HandlerFunc) echo.HandlerFunc {
 			pattern = "" // to echo, the last parameter of a path takes all that follows
 		}
 		rt, known := s.routes[pattern][r.Method]
+		off := known && rt.dialect != nil && !s.speaks(rt.dialect)
+		if off && rt.dialect.off == nil {
+			rt, known = route{}, false
+		}
 		if known {
 			s.setRoute(r.Context(), r.Method+" "+pattern)
 		}
@@ -88,12 +98,18 @@ func (s *Server) enter(next echo.HandlerFunc) echo.HandlerFunc {
 			}
 		}
 		if !known {
-			return s.unknownRoute(c, pattern)
+			return s.unknownRoute(c, pattern, off)
+		}
+		if off {
+			return rt.dialect.off()
 		}
 		if rt.right != anybody {
 			if err := mayUse(identityOf(r.Context()), rt.right); err != nil {
 				return err
 			}
+		}
+		if rt.dialect != nil { // its handler reads them as its protocol wants
+			return next(c)
 		}
 		if err := checkQuery(r.URL.RawQuery, rt.query); err != nil {
 			return err
@@ -102,8 +118,8 @@ func (s *Server) enter(next echo.HandlerFunc) echo.HandlerFunc {
 	}
 }
 
-func (s *Server) unknownRoute(c echo.Context, pattern string) error {
-	if allow := s.routes.methods(pattern); allow != "" {
+func (s *Server) unknownRoute(c echo.Context, pattern string, off bool) error {
+	if allow := s.routes.methods(pattern); allow != "" && !off {
 		c.Response().Header().Set("Allow", allow)
 		return &statusError{http.StatusMethodNotAllowed, token.NewError(token.KindInvalidRequest, "route", "This path does not take that method; it takes "+allow+".")}
 	}

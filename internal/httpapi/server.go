@@ -91,6 +91,8 @@ type Config struct {
 	Proxy Proxy
 	// EWSUsage is what the proxy counted of Exchange Web Services; nil: nothing.
 	EWSUsage func() EWSUsage
+	// EWSReset begins that counting anew; nil: there is nothing to begin.
+	EWSReset func() error
 	// Audit is told who got what, and who was refused; nil: nobody.
 	Audit Audit
 	// Peer finds the process at the other end of a connection; nil: nobody looks,
@@ -113,14 +115,15 @@ type Config struct {
 
 // Server is the loopback API. It is safe for concurrent use.
 type Server struct {
-	cfg    Config
-	hosts  []string
-	routes routes
-	echo   *echo.Echo
-	inner  http.Handler // telemetry and what it wraps
-	doc    func() (*document, error)
-	bodies sync.Pool     // of *[]byte, for token answers
-	loud   *rate.Limiter // log lines at warn; what is beyond goes to debug
+	cfg      Config
+	hosts    []string
+	dialects *dialects
+	routes   routes
+	echo     *echo.Echo
+	inner    http.Handler // telemetry and what it wraps
+	doc      func() (*document, error)
+	bodies   sync.Pool     // of *[]byte, for token answers
+	loud     *rate.Limiter // log lines at warn; what is beyond goes to debug
 
 	stopping chan struct{} // closed when the server stops: long polls end
 	stopOnce sync.Once
@@ -144,8 +147,9 @@ func New(cfg Config) (*Server, error) {
 	if err != nil {
 		return nil, err
 	}
+	foreign := newDialects()
 	s := &Server{
-		cfg: cfg, hosts: hosts, doc: sync.OnceValues(loadDocument), routes: newRoutes(),
+		cfg: cfg, hosts: hosts, doc: sync.OnceValues(loadDocument), dialects: foreign, routes: newRoutes(foreign),
 		bodies:   sync.Pool{New: func() any { return new([]byte) }},
 		loud:     rate.NewLimiter(warningsPerSecond, warningsAtOnce),
 		stopping: make(chan struct{}),
@@ -154,6 +158,7 @@ func New(cfg Config) (*Server, error) {
 	s.echo.HTTPErrorHandler = s.failEcho
 	s.echo.Use(s.enter)
 	RegisterHandlers(s.echo, s)
+	s.registerDialects()
 	s.inner = http.HandlerFunc(s.dispatch)
 	if cfg.Wrap != nil {
 		s.inner = cfg.Wrap(s.inner)
@@ -192,7 +197,7 @@ func (s *Server) dispatch(w http.ResponseWriter, r *http.Request) {
 		s.serveToken(w, r)
 		return
 	}
-	s.echo.ServeHTTP(w, r)
+	s.echo.ServeHTTP(w, canonical(r))
 }
 
 // setRoute tells telemetry which route this is.
