@@ -1207,6 +1207,9 @@ type ServerInterface interface {
 	// GetDoctor Say what the broker finds wrong with itself
 	// (GET /v1/doctor)
 	GetDoctor(ctx echo.Context) error
+	// ResetEWSUsage Count the use of Exchange Web Services anew
+	// (DELETE /v1/ews)
+	ResetEWSUsage(ctx echo.Context) error
 	// GetEWSUsage Which consumers still use Exchange Web Services
 	// (GET /v1/ews)
 	GetEWSUsage(ctx echo.Context) error
@@ -1429,6 +1432,15 @@ func (w *ServerInterfaceWrapper) GetDoctor(ctx echo.Context) error {
 
 	// Invoke the callback with all the unmarshaled arguments
 	err = w.Handler.GetDoctor(ctx)
+	return err
+}
+
+// ResetEWSUsage converts echo context to params.
+func (w *ServerInterfaceWrapper) ResetEWSUsage(ctx echo.Context) error {
+	var err error
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.ResetEWSUsage(ctx)
 	return err
 }
 
@@ -1706,6 +1718,7 @@ func RegisterHandlersWithOptions(router EchoRouter, si ServerInterface, options 
 	router.GET(options.BaseURL+"/metrics", wrapper.GetMetrics, options.OperationMiddlewares["getMetrics"]...)
 	router.GET(options.BaseURL+"/openapi.yaml", wrapper.GetDocumentYAML, options.OperationMiddlewares["getDocumentYAML"]...)
 	router.GET(options.BaseURL+"/openapi.json", wrapper.GetDocumentJSON, options.OperationMiddlewares["getDocumentJSON"]...)
+	router.DELETE(options.BaseURL+"/v1/ews", wrapper.ResetEWSUsage, options.OperationMiddlewares["resetEWSUsage"]...)
 	router.GET(options.BaseURL+"/v1/ews", wrapper.GetEWSUsage, options.OperationMiddlewares["getEWSUsage"]...)
 
 }
