@@ -75,7 +75,7 @@ type world struct {
 
 var app = token.App{Authority: "https://login.example", Tenant: "t", ClientID: "c"}
 
-func newWorld(t *testing.T, aliases map[string]account.Alias) *world {
+func newWorld(t testing.TB, aliases map[string]account.Alias) *world {
 	t.Helper()
 	w := &world{entra: &entra{live: "initial"}, desk: &desk{pending: map[string]bool{}}, store: credstore.NewMemory()}
 	book := account.Open(t.Context(), account.Config{

@@ -59,7 +59,7 @@ func unknownResource(id *consumer.Identity, name string, configured []string) *t
 func (b *Broker) account(id *consumer.Identity, raw string) (string, error) {
 	if raw != "" {
 		if name, ok := b.cfg.Book.Resolve(raw); ok {
-			return name, nil
+			return b.ownOf(id, raw, name), nil
 		}
 		if lower := strings.ToLower(raw); slices.Contains(id.Accounts(), lower) {
 			return lower, nil // in its policy, but nobody has signed in yet
@@ -84,6 +84,25 @@ func (b *Broker) account(id *consumer.Identity, raw string) (string, error) {
 	default:
 		return "", token.NewError(token.KindInvalidRequest, "", "Several accounts are possible; say which with account=…: "+strings.Join(names, ", "))
 	}
+}
+
+// ownOf is the account that the consumer means where a user has several, each
+// with an app registration of its own: the one in its policy. Otherwise it is the
+// one that was found.
+func (b *Broker) ownOf(id *consumer.Identity, raw, found string) string {
+	if raw == found || id.Admin {
+		return found
+	}
+	own := id.Accounts()
+	if slices.Contains(own, found) {
+		return found
+	}
+	for _, name := range own {
+		if v, err := b.cfg.Book.View(name); err == nil && strings.EqualFold(v.Username, raw) {
+			return name
+		}
+	}
+	return found
 }
 
 // notFound is err, or the store's fault where the account may be among the
