@@ -58,6 +58,9 @@ func (d *document) hold(r *http.Request, res *http.Response, body []byte) error 
 		return fmt.Errorf("headers %v", res.Header)
 	}
 	kind, _, _ := strings.Cut(res.Header.Get("Content-Type"), ";")
+	if strings.HasPrefix(r.URL.Path, "/proxy/") && kind != "application/problem+json" {
+		return nil // the resource's own answer
+	}
 	if res.StatusCode >= http.StatusBadRequest && r.URL.Path != "/readyz" && kind != "application/problem+json" {
 		return fmt.Errorf("status %d with content type %q", res.StatusCode, kind)
 	}

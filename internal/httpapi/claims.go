@@ -1,10 +1,8 @@
 package httpapi
 
 import (
-	"encoding/base64"
 	"encoding/json"
 	"errors"
-	"strings"
 
 	"github.com/m365-token-broker/broker/internal/token"
 )
@@ -17,15 +15,17 @@ func parseClaims(raw json.RawMessage) (string, error) {
 	if len(raw) == 0 {
 		return "", nil
 	}
-	claims := string(raw)
+	var compact string
+	var err error
 	if raw[0] == '"' {
 		var s string
-		if err := json.Unmarshal(raw, &s); err != nil {
+		if err = json.Unmarshal(raw, &s); err != nil {
 			return "", errClaims()
 		}
-		claims = unpackClaims(strings.TrimSpace(s))
+		compact, err = token.DecodeClaims(s)
+	} else {
+		compact, err = token.ParseClaims(string(raw))
 	}
-	compact, err := token.ParseClaims(claims)
 	switch {
 	case errors.Is(err, token.ErrClaimsSize):
 		return "", badRequest("claims is too long; it may hold 16 KiB.")
@@ -37,19 +37,4 @@ func parseClaims(raw json.RawMessage) (string, error) {
 
 func errClaims() error {
 	return badRequest("claims must be a JSON object, or its text, or that in base64; send the claims of the WWW-Authenticate header as they came.")
-}
-
-// unpackClaims takes the base64 off a text that is no JSON by itself. Both
-// alphabets and missing padding are accepted: real challenges come in each.
-func unpackClaims(s string) string {
-	if strings.HasPrefix(s, "{") {
-		return s
-	}
-	s = strings.TrimRight(s, "=")
-	s = strings.NewReplacer("-", "+", "_", "/").Replace(s)
-	b, err := base64.RawStdEncoding.DecodeString(s)
-	if err != nil {
-		return ""
-	}
-	return string(b)
 }

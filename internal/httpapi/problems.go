@@ -111,10 +111,14 @@ func wholeSeconds(d time.Duration) int { return int(math.Ceil(d.Seconds())) }
 
 // fail answers with the problem of err and logs it.
 func (s *Server) fail(w http.ResponseWriter, r *http.Request, err error) {
-	p := s.note(w, r, err)
+	s.send(w, s.note(w, r, err))
+}
+
+// send answers with a problem.
+func (s *Server) send(w http.ResponseWriter, p Problem) {
 	h := w.Header()
 	if p.Status == http.StatusUnauthorized {
-		h.Set("WWW-Authenticate", "Bearer")
+		h.Add("WWW-Authenticate", "Bearer")
 	}
 	if p.RetryAfter > 0 {
 		h.Set("Retry-After", strconv.Itoa(p.RetryAfter))

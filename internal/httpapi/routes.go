@@ -57,6 +57,8 @@ func newRoutes(d *dialects) routes {
 		sidecarPath + "{api}":     {get: {right: anyConsumer, dialect: &d.sidecar}},
 		sidecarOpenPath + "{api}": {get: {right: anybody, dialect: &d.sidecar}}, // its handler looks who it is
 		"/healthz":                {get: {right: anybody, dialect: &d.sidecar}},
+
+		proxyPattern: proxied(),
 	}
 }
 

@@ -197,6 +197,10 @@ func (s *Server) dispatch(w http.ResponseWriter, r *http.Request) {
 		s.serveToken(w, r)
 		return
 	}
+	if isProxied(r.RequestURI) {
+		s.serveProxy(w, r)
+		return
+	}
 	s.echo.ServeHTTP(w, canonical(r))
 }
 

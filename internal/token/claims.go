@@ -2,8 +2,10 @@ package token
 
 import (
 	"bytes"
+	"encoding/base64"
 	"encoding/json"
 	"errors"
+	"strings"
 )
 
 // MaxClaims is the size of a claims text that is accepted, in bytes. Entra's are
@@ -32,4 +34,21 @@ func ParseClaims(text string) (string, error) {
 		return "", ErrClaims
 	}
 	return compact.String(), nil
+}
+
+// DecodeClaims is ParseClaims of a text that may stand in base64, as a claims
+// challenge carries it (Microsoft's "Claims challenges, claims requests and client
+// capabilities"). Both alphabets and missing padding are accepted: real challenges
+// come in each.
+func DecodeClaims(text string) (string, error) {
+	text = strings.TrimSpace(text)
+	if strings.HasPrefix(text, "{") {
+		return ParseClaims(text)
+	}
+	text = strings.NewReplacer("-", "+", "_", "/").Replace(strings.TrimRight(text, "="))
+	b, err := base64.RawStdEncoding.DecodeString(text)
+	if err != nil {
+		return "", ErrClaims
+	}
+	return ParseClaims(string(b))
 }

@@ -1,6 +1,7 @@
 package token
 
 import (
+	"encoding/base64"
 	"encoding/json"
 	"errors"
 	"strings"
@@ -55,4 +56,30 @@ func FuzzClaims(f *testing.F) {
 			t.Errorf("not stable: %q", out)
 		}
 	})
+}
+
+func TestDecodeClaims(t *testing.T) {
+	const claims = `{"access_token":{"nbf":{"essential":true,"value":"1"}},"x":"ü~?>"}`
+	std := base64.StdEncoding.EncodeToString([]byte(claims))
+	tests := map[string]struct {
+		text, want string
+		err        error
+	}{
+		"JSON":             {" " + claims, claims, nil},
+		"base64":           {std, claims, nil},
+		"without padding":  {strings.TrimRight(std, "="), claims, nil},
+		"base64url":        {base64.URLEncoding.EncodeToString([]byte(claims)), claims, nil},
+		"no base64":        {"e30!", "", ErrClaims},
+		"base64 of a text": {base64.StdEncoding.EncodeToString([]byte("CANARY")), "", ErrClaims},
+		"too large":        {base64.StdEncoding.EncodeToString([]byte(`{"a":"` + strings.Repeat("A", MaxClaims) + `"}`)), "", ErrClaimsSize},
+		"empty":            {"", "", ErrClaims},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			got, err := DecodeClaims(tt.text)
+			if got != tt.want || !errors.Is(err, tt.err) {
+				t.Errorf("DecodeClaims = %.40q, %v; want %.40q, %v", got, err, tt.want, tt.err)
+			}
+		})
+	}
 }
