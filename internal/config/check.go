@@ -26,6 +26,7 @@ type checker struct {
 func check(r *reader, c *Config) {
 	k := checker{reader: r, c: c}
 	k.listen()
+	k.local()
 	k.authority() // before tenant and client ID: it decides what they may be
 	k.tenant("tenant", c.Tenant)
 	k.clientID("client_id", c.ClientID)
@@ -35,6 +36,7 @@ func check(r *reader, c *Config) {
 	k.accounts()
 	k.resources()
 	k.consumers()
+	k.unkeyed()
 	k.targets()
 	k.notify()
 }

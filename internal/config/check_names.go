@@ -46,19 +46,15 @@ var (
 
 func (k checker) consumers() {
 	owner := map[string]key{} // key digest -> whose it is
+	sinks := map[string]key{} // token file -> whose it is
 	for _, name := range sortedKeys(k.c.Consumers) {
 		c, at := k.c.Consumers[name], key("consumers").in(name)
 		c.KeySHA256 = k.digests(at, c.KeySHA256, owner)
 		c.Accounts = k.accountRefs(at.in("accounts"), c.Accounts)
 		k.refs(at.in("resources"), c.Resources, "resource", sortedKeys(k.c.Resources))
 		k.refs(at.in("mapi"), c.MAPI, "MAPI target", sortedKeys(k.c.MAPI))
-		switch where := at.in("executable"); {
-		case c.Executable == "":
-		case !strings.HasPrefix(c.Executable, "/") && !windowsPath.MatchString(c.Executable):
-			k.wrong(where, "%q is not an absolute path; write it in full, such as /opt/crm/sync or C:\\Crm\\sync.exe", c.Executable)
-		default:
-			k.warn(k.sources[where], where, "is kept but not enforced yet, so any program that has the key can use it; keep the key where only that program can read it")
-		}
+		k.caller(at, &c)
+		k.sink(at, &c, sinks)
 		k.c.Consumers[name] = c
 		switch src := k.sources[at]; {
 		case len(c.Resources) > 0 && len(c.Accounts) == 0:
@@ -77,7 +73,7 @@ func (k checker) digests(at key, digests []string, owner map[string]key) []strin
 	case k.bad[where]:
 	case k.sources[where] == (Source{}):
 		k.wrong(at, "has no key_sha256; `broker consumers add %s` makes a key and writes it (key_sha256: [] locks a consumer out on purpose)", at.name())
-	case len(digests) == 0:
+	case len(digests) == 0 && at.name() != openConsumer:
 		k.warn(k.sources[where], at, "is locked out, because key_sha256 is empty")
 	}
 	for i, d := range digests {

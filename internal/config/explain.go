@@ -42,8 +42,8 @@ func (c Change) String() string { return fmt.Sprintf("%s: %q -> %q", c.Key, c.Ol
 var live = [...]string{"accounts", "resources", "consumers", "mapi", "notify", "telemetry.log_level"}
 
 // NeedsRestart reports whether a change of this setting waits for the next
-// start of the broker: addresses, hosts, the tenant and the app, the store,
-// the proxy and the dialects do.
+// start of the broker: addresses, the socket and the pipe, hosts, the tenant and
+// the app, the store, the proxy, the dialects and the audit log do.
 func NeedsRestart(settingKey string) bool {
 	return !slices.ContainsFunc(live[:], func(k string) bool {
 		return settingKey == k || strings.HasPrefix(settingKey, k+".")

@@ -171,7 +171,6 @@ func TestWarnings(t *testing.T) {
 		`broker.yaml:2: tenant: holds the word "token", which the Microsoft library replaces in addresses; should sign-in by device code fail, use the tenant's ID`,
 		"broker.yaml:4: consumers.a: is locked out, because key_sha256 is empty",
 		"broker.yaml:4: consumers.a: has resources but no accounts, so that it can get no token; add accounts: [NAME]",
-		"broker.yaml:5: consumers.b.executable: is kept but not enforced yet, so any program that has the key can use it; keep the key where only that program can read it",
 		"broker.yaml:5: consumers.b: has accounts but no resources, so that it can get no token; add resources: [graph]",
 	}
 	if runtime.GOOS == "windows" {

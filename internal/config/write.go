@@ -84,7 +84,17 @@ const initHead = `# Settings of the M365 Token Broker, written by "broker init" 
 
 `
 
-const initTail = `# The proxy to the internet, http://user:password@host:port. By default the
+const initTail = `# More ways in, with the same keys: a Unix socket (Linux, macOS) that one group may
+# open, or a named pipe (Windows) that some accounts or groups may open.
+#socket: ""
+#  /run/m365-token-broker/broker.sock
+#socket_group: ""
+#pipe: ""
+#  '\\.\pipe\m365-token-broker'
+#pipe_users: []
+#  ['CONTOSO\svc-crm']
+
+# The proxy to the internet, http://user:password@host:port. By default the
 # variables HTTPS_PROXY and NO_PROXY say so.
 #proxy_url: ""
 
@@ -100,7 +110,8 @@ const initTail = `# The proxy to the internet, http://user:password@host:port. B
 #  crm: {scopes: ["api://crm/.default"], base_url: "https://crm.example.com"}
 
 # Programs that may ask for tokens live in conf.d/, one file each, written by
-# "broker consumers add NAME --account A --resource R".
+# "broker consumers add NAME --account A --resource R". Each can be tied to a
+# program (executable, sha256), an account (user) and hours.
 
 # Outlook profiles that Extended MAPI programs work through, each with the Windows
 # account that its program runs as.
@@ -113,6 +124,10 @@ const initTail = `# The proxy to the internet, http://user:password@host:port. B
 
 # Protocols of other token services that the broker speaks as well.
 #dialects: {managed_identity: true, azd: true, sidecar: true, sidecar_unauthenticated: false}
+
+# Who got which token and who was refused, in a log whose lines are chained:
+# in the state directory, and where chosen in the Windows event log too.
+#audit: {file: true, event_log: false}
 
 # log_level: debug, info, warn or error; log_format: auto, text or json.
 # Traces and metrics follow the standard OTEL_* variables.
