@@ -65,6 +65,8 @@ func syncDir(dir string) error {
 	return errors.Join(err, d.Close())
 }
 
+func createOwned(path string) (*os.File, error) { return createBeside(path) }
+
 func replace(temporary, path string) error { return os.Rename(temporary, path) }
 
 // inUse is never a reason here: a file that is open can be replaced.

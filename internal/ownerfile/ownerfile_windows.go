@@ -4,7 +4,11 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"math/rand/v2"
 	"os"
+	"path/filepath"
+	"strconv"
+	"unsafe"
 
 	"golang.org/x/sys/windows"
 )
@@ -33,16 +37,45 @@ func protectDir(path string) error {
 // ownerList is the access list for this user, SYSTEM and Administrators, in the
 // security descriptor definition language.
 func ownerList() (*windows.ACL, error) {
-	user, err := windows.GetCurrentProcessToken().GetTokenUser()
-	if err != nil {
-		return nil, err
-	}
-	sd, err := windows.SecurityDescriptorFromString("D:P(A;OICI;FA;;;" + user.User.Sid.String() + ")(A;OICI;FA;;;SY)(A;OICI;FA;;;BA)")
+	sd, err := ownerDescriptor()
 	if err != nil {
 		return nil, err
 	}
 	list, _, err := sd.DACL()
 	return list, err
+}
+
+func ownerDescriptor() (*windows.SECURITY_DESCRIPTOR, error) {
+	user, err := windows.GetCurrentProcessToken().GetTokenUser()
+	if err != nil {
+		return nil, err
+	}
+	return windows.SecurityDescriptorFromString("D:P(A;OICI;FA;;;" + user.User.Sid.String() + ")(A;OICI;FA;;;SY)(A;OICI;FA;;;BA)")
+}
+
+// createOwned gives the file its access list while it is made: who opened it
+// before that would keep the access.
+func createOwned(path string) (*os.File, error) {
+	sd, err := ownerDescriptor()
+	if err != nil {
+		return nil, fmt.Errorf("make an access list for %s: %w", path, err)
+	}
+	attributes := windows.SecurityAttributes{SecurityDescriptor: sd}
+	attributes.Length = uint32(unsafe.Sizeof(attributes))
+	for {
+		name := filepath.Join(filepath.Dir(path), "."+filepath.Base(path)+"."+strconv.FormatUint(uint64(rand.Uint32()), 10)) //nolint:gosec // a free name, not a secret
+		wide, err := windows.UTF16PtrFromString(name)
+		if err != nil {
+			return nil, err
+		}
+		h, err := windows.CreateFile(wide, windows.GENERIC_WRITE, 0, &attributes, windows.CREATE_NEW, windows.FILE_ATTRIBUTE_NORMAL, 0)
+		switch {
+		case err == nil:
+			return os.NewFile(uintptr(h), name), nil
+		case !errors.Is(err, windows.ERROR_FILE_EXISTS):
+			return nil, &os.PathError{Op: "create", Path: name, Err: err}
+		}
+	}
 }
 
 func syncDir(string) error { return nil }

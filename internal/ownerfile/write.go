@@ -26,8 +26,22 @@ import (
 // renamed. That a process was killed in between shows in a file that Leftover
 // knows. On Windows Write waits for half a second at most while another process
 // has path open. The error wraps that of the file system.
-func Write(path string, data []byte) error {
-	temporary, err := writeBeside(path, data)
+func Write(path string, data []byte) error { return write(path, data, createBeside) }
+
+// WriteOwned is Write for a directory that other users may look into: on Windows
+// the file gets an access list of its own, for this user, SYSTEM and
+// Administrators, from its first moment on. On Unix Write does that already.
+func WriteOwned(path string, data []byte) error { return write(path, data, createOwned) }
+
+// creator makes a new, empty file beside path, with a name that Leftover knows.
+type creator func(path string) (*os.File, error)
+
+func createBeside(path string) (*os.File, error) {
+	return os.CreateTemp(filepath.Dir(path), "."+filepath.Base(path)+".*") // mode 0600
+}
+
+func write(path string, data []byte, create creator) error {
+	temporary, err := writeBeside(path, data, create)
 	if err == nil {
 		err = patiently(inUse, func() error { return replace(temporary, path) })
 		if err != nil {
@@ -45,8 +59,8 @@ func Write(path string, data []byte) error {
 
 // writeBeside puts data into a new file in the directory of path, flushed. It
 // leaves none where it fails.
-func writeBeside(path string, data []byte) (string, error) {
-	f, err := os.CreateTemp(filepath.Dir(path), "."+filepath.Base(path)+".*") // mode 0600
+func writeBeside(path string, data []byte, create creator) (string, error) {
+	f, err := create(path)
 	if err != nil {
 		return "", err
 	}

@@ -48,6 +48,27 @@ func TestWriteCloses(t *testing.T) {
 	}
 }
 
+// WriteOwned does what Write does, and leaves nothing else behind.
+func TestWriteOwned(t *testing.T) {
+	dir := t.TempDir()
+	path := filepath.Join(dir, "f")
+	for _, text := range []string{"one", "two"} {
+		if err := WriteOwned(path, []byte(text)); err != nil {
+			t.Fatal(err)
+		}
+		if got, err := os.ReadFile(path); err != nil || string(got) != text {
+			t.Errorf("got %q, %v", got, err)
+		}
+	}
+	if err := Audit(path); err != nil {
+		t.Error(err)
+	}
+	if err := WriteOwned(filepath.Join(dir, "no", "f"), nil); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("into a directory that is not there: %v", err)
+	}
+	wantFiles(t, dir, "f")
+}
+
 func TestWriteFails(t *testing.T) {
 	dir := t.TempDir()
 	missing := filepath.Join(dir, "no", "f")
@@ -121,7 +142,7 @@ func TestRemove(t *testing.T) {
 }
 
 func TestLeftover(t *testing.T) {
-	left, err := writeBeside(filepath.Join(t.TempDir(), "record-x.a"), []byte("x")) // as a killed process does
+	left, err := writeBeside(filepath.Join(t.TempDir(), "record-x.a"), []byte("x"), createOwned) // as a killed process does
 	if err != nil {
 		t.Fatal(err)
 	}
