@@ -184,11 +184,11 @@ func severityOf(phase mapiadapter.Phase) notify.Severity {
 // agentUser is the SID of the account at the other end of an agent's connection,
 // as far as the system tells; its key, which only our account can read, comes
 // first anyway. Other systems have no SIDs.
-func agentUser(_ context.Context, local, remote netip.AddrPort) string {
+func agentUser(ctx context.Context, local, remote netip.AddrPort) string {
 	if runtime.GOOS != "windows" {
 		return ""
 	}
-	there, err := peer.Of(local, remote)
+	there, err := peer.Of(ctx, local, remote)
 	if err != nil {
 		return ""
 	}

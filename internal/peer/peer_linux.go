@@ -1,59 +1,123 @@
 package peer
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io/fs"
 	"os"
-	"path/filepath"
 	"slices"
 	"strconv"
+
+	"golang.org/x/sys/unix"
 )
 
-// owner looks the connection up in the tables of our network namespace, then for
+// lookTCP looks the connection up in the tables of our network namespace, then for
 // the process that has its socket open. A client in another container is in
 // neither, even if its address looks like ours.
-func owner(want row) (Process, error) {
+func lookTCP(want row) look {
+	var last open
+	return func(ctx context.Context) (found, error) {
+		s, err := socketOf(want)
+		if err != nil {
+			return found{}, err
+		}
+		link := "socket:[" + s.inode + "]"
+		f, ok := last.held(link) // who had it before has it again, mostly
+		if !ok {
+			if f, last, err = holder(ctx, link); err != nil {
+				return found{}, err
+			}
+		}
+		f.User = s.uid
+		return f, nil
+	}
+}
+
+// open is an open file of a process.
+type open struct {
+	pid  int
+	path string // the link in /proc
+}
+
+// socketOf asks the kernel for this one socket, which takes 10 µs however many there
+// are. Where that is not built in or not allowed, it reads the tables of all.
+func socketOf(want row) (socket, error) {
+	if s, err := diagnose(want); err == nil {
+		return s.known()
+	}
 	for _, table := range []string{"/proc/self/net/tcp", "/proc/self/net/tcp6"} {
 		text, err := os.ReadFile(table)
 		if errors.Is(err, fs.ErrNotExist) {
 			continue // a kernel without IPv6
 		}
 		if err != nil {
-			return Process{}, fmt.Errorf("read the table of connections: %w", err)
+			return socket{}, fmt.Errorf("read the table of connections: %w", err)
 		}
 		if s, ok := findLinux(string(text), want); ok {
-			return holder(s), nil
+			return s, nil
 		}
 	}
-	return Process{}, ErrUnknown
+	return socket{}, ErrUnknown
 }
 
-// holder finds the process with the lowest ID that has the socket open. Other
-// users' processes show their files to root only: then the user is all we know.
-func holder(s socket) Process {
-	link := "socket:[" + s.inode + "]"
+// known is s, or ErrUnknown where it is nobody's.
+func (s socket) known() (socket, error) {
+	if s.inode == "" || s.inode == "0" {
+		return socket{}, ErrUnknown
+	}
+	return s, nil
+}
+
+// holder finds the process that has the socket open: of several the one with the
+// lowest ID, but where they run different programs nobody can say which of them
+// asks. Other users' processes show their files to root only: then nothing is found.
+func holder(ctx context.Context, link string) (first found, at open, err error) {
 	for _, pid := range processes() {
-		dir := filepath.Join("/proc", strconv.Itoa(pid))
-		fd := openAs(dir, link)
-		if fd == "" {
+		if err := ctx.Err(); err != nil {
+			return found{}, open{}, err
+		}
+		path := openAs(pid, link)
+		if path == "" {
 			continue
 		}
-		image, _ := os.Readlink(filepath.Join(dir, "exe"))
-		// The process may have ended meanwhile and its ID been given to another:
-		// what was read counts only if the socket is still there.
-		if again, err := os.Readlink(fd); err == nil && again == link {
-			return Process{PID: pid, Image: image, User: s.uid}
+		o := open{pid, path}
+		f, ok := o.held(link)
+		switch {
+		case !ok:
+		case first.PID == 0:
+			first, at = f, o
+		case f.file != first.file:
+			return found{}, open{}, nil
 		}
 	}
-	return Process{User: s.uid}
+	return first, at, nil
+}
+
+// held is the process, if this file of it is link still after a look at it: the
+// process may have ended meanwhile and its ID been given to another.
+func (o open) held(link string) (found, bool) {
+	if o.pid == 0 {
+		return found{}, false
+	}
+	f, err := processOf(o.pid)
+	if err != nil {
+		return found{}, false
+	}
+	again, err := os.Readlink(o.path)
+	return f, err == nil && again == link
 }
 
 func processes() []int {
-	entries, _ := os.ReadDir("/proc") // without /proc there was no table either
+	dir, err := os.Open("/proc")
+	if err != nil {
+		return nil // without /proc there was no table either
+	}
+	defer func() { _ = dir.Close() }()
+	names, _ := dir.Readdirnames(-1)
 	var pids []int
-	for _, e := range entries {
-		if pid, err := strconv.Atoi(e.Name()); err == nil {
+	for _, name := range names {
+		if pid, err := strconv.Atoi(name); err == nil {
 			pids = append(pids, pid)
 		}
 	}
@@ -62,17 +126,19 @@ func processes() []int {
 }
 
 // openAs finds the open file of a process that is link, or "".
-func openAs(dir, link string) string {
-	files, err := os.Open(filepath.Join(dir, "fd"))
+func openAs(pid int, link string) string {
+	dir := "/proc/" + strconv.Itoa(pid) + "/fd"
+	files, err := os.Open(dir)
 	if err != nil {
 		return ""
 	}
 	defer func() { _ = files.Close() }()
 	names, _ := files.Readdirnames(-1) // those read before an error count
+	var to [64]byte                    // longer names are no sockets
+	at := int(files.Fd())
 	for _, name := range names {
-		path := filepath.Join(dir, "fd", name)
-		if to, err := os.Readlink(path); err == nil && to == link {
-			return path
+		if n, err := unix.Readlinkat(at, name, to[:]); err == nil && string(to[:n]) == link {
+			return dir + "/" + name
 		}
 	}
 	return ""

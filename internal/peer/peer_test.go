@@ -1,12 +1,10 @@
 package peer
 
 import (
-	"bufio"
 	"errors"
 	"net"
 	"net/netip"
 	"os"
-	"os/exec"
 	"os/user"
 	"path/filepath"
 	"runtime"
@@ -14,14 +12,13 @@ import (
 	"testing"
 )
 
-// TestMain makes the test binary the client of TestOtherProcess.
+// TestMain makes the test binary the programs that the tests start; see play.
 func TestMain(m *testing.M) {
-	if len(os.Args) == 3 && os.Args[1] == "dial" {
-		conn, err := net.Dial("tcp", os.Args[2])
-		if err != nil {
+	if role, ok := os.LookupEnv("PEER_TEST_ROLE"); ok {
+		if err := play(role, os.Getenv("PEER_TEST_NETWORK"), os.Getenv("PEER_TEST_ADDRESS")); err != nil {
+			_, _ = os.Stderr.WriteString(err.Error() + "\n")
 			os.Exit(1)
 		}
-		_, _ = bufio.NewReader(conn).ReadByte() // until the test closes it
 		return
 	}
 	os.Exit(m.Run())
@@ -44,10 +41,10 @@ func accept(t *testing.T, l net.Listener) (net.Conn, netip.AddrPort, netip.AddrP
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { conn.Close() })
-	return conn, addrPort(t, conn.LocalAddr()), addrPort(t, conn.RemoteAddr())
+	return conn, tcpEnd(t, conn.LocalAddr()), tcpEnd(t, conn.RemoteAddr())
 }
 
-func addrPort(t *testing.T, a net.Addr) netip.AddrPort {
+func tcpEnd(t *testing.T, a net.Addr) netip.AddrPort {
 	t.Helper()
 	tcp, ok := a.(*net.TCPAddr)
 	if !ok {
@@ -94,7 +91,7 @@ func TestOwnConnection(t *testing.T) {
 			}
 			defer client.Close()
 			_, local, remote := accept(t, l)
-			switch p, err := Of(local, remote); {
+			switch p, err := Of(t.Context(), local, remote); {
 			case !known():
 				if !errors.Is(err, ErrUnknown) {
 					t.Error(err)
@@ -104,7 +101,7 @@ func TestOwnConnection(t *testing.T) {
 			default:
 				isUs(t, p)
 			}
-			if p, err := Of(remote, local); err == nil {
+			if p, err := Of(t.Context(), remote, local); err == nil {
 				isUs(t, p)
 			} else if !errors.Is(err, ErrUnknown) || runtime.GOOS == "linux" {
 				t.Errorf("asked by the client: %v", err)
@@ -128,7 +125,7 @@ func sixTold(t *testing.T) bool {
 		t.Fatal(err)
 	}
 	defer client.Close()
-	_, err = Of(addrPort(t, l.Addr()), addrPort(t, client.LocalAddr()))
+	_, err = Of(t.Context(), tcpEnd(t, l.Addr()), tcpEnd(t, client.LocalAddr()))
 	if errors.Is(err, ErrUnknown) && runtime.GOOS == "windows" {
 		t.Log("the system does not tell who owns an IPv6 socket")
 		return false
@@ -141,24 +138,17 @@ func TestOtherProcess(t *testing.T) {
 	if !known() {
 		return
 	}
-	self, err := os.Executable()
-	if err != nil {
-		t.Fatal(err)
-	}
 	l := listen(t, "127.0.0.1:0")
-	cmd := exec.Command(self, "dial", l.Addr().String())
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
+	child := start(t, "dial", l)
 	conn, local, remote := accept(t, l)
-	p, err := Of(local, remote)
-	if err != nil || p.PID != cmd.Process.Pid {
-		t.Errorf("%+v, %v; want process %d", p, err, cmd.Process.Pid)
+	p, err := Of(t.Context(), local, remote)
+	if err != nil || p.PID != child.Process.Pid {
+		t.Errorf("%+v, %v; want process %d", p, err, child.Process.Pid)
 	} else {
 		isUs(t, p)
 	}
 	conn.Close()
-	if err := cmd.Wait(); err != nil {
+	if err := child.Wait(); err != nil {
 		t.Error(err)
 	}
 }
@@ -171,11 +161,11 @@ func TestUnknown(t *testing.T) {
 		{"10.0.0.1:1", "10.0.0.1:2"},
 		{"127.0.0.1:0", free}, // listens, and has no connection
 	} {
-		if p, err := Of(netip.MustParseAddrPort(ends[0]), netip.MustParseAddrPort(ends[1])); !errors.Is(err, ErrUnknown) {
+		if p, err := Of(t.Context(), netip.MustParseAddrPort(ends[0]), netip.MustParseAddrPort(ends[1])); !errors.Is(err, ErrUnknown) {
 			t.Errorf("%v: %+v, %v", ends, p, err)
 		}
 	}
-	if _, err := Of(netip.AddrPort{}, netip.AddrPort{}); !errors.Is(err, ErrUnknown) {
+	if _, err := Of(t.Context(), netip.AddrPort{}, netip.AddrPort{}); !errors.Is(err, ErrUnknown) {
 		t.Errorf("no addresses: %v", err)
 	}
 }

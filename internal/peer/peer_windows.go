@@ -1,8 +1,10 @@
 package peer
 
 import (
+	"context"
 	"errors"
 	"fmt"
+	"net"
 	"unsafe"
 
 	"golang.org/x/sys/windows"
@@ -17,28 +19,51 @@ var (
 // with its process, no listeners.
 const tableOwnerPIDConnections = 4
 
-// owner looks the connection up, opens its process, and looks again: while the
-// process is open its ID is not given to another, so that the second look shows
-// that it is the right one.
-func owner(want row) (Process, error) {
-	pid, err := ownerID(want)
-	if err != nil {
-		return Process{}, err
+// lookTCP looks the connection up.
+func lookTCP(want row) look {
+	return func(context.Context) (found, error) {
+		return behind(func() (int, error) { return ownerID(want) })
 	}
-	p := Process{PID: pid}
-	_ = windows.ProcessIdToSessionId(uint32(pid), &p.Session)
-	h, err := windows.OpenProcess(windows.PROCESS_QUERY_LIMITED_INFORMATION, false, uint32(pid))
+}
+
+// lookPipe asks for who opened the other end of the pipe.
+func lookPipe(pipe uintptr) (found, error) {
+	return behind(func() (int, error) {
+		var pid uint32
+		if err := windows.GetNamedPipeClientProcessId(windows.Handle(pipe), &pid); err != nil || pid == 0 {
+			return 0, ErrUnknown
+		}
+		return int(pid), nil
+	})
+}
+
+func lookUnix(*net.UnixConn) (found, error) { return found{}, ErrUnknown }
+
+// behind asks for the process, opens it, and asks again: while the process is open
+// its ID is not given to another, so that the second answer shows that it is the
+// right one.
+func behind(ask func() (int, error)) (found, error) {
+	pid, err := ask()
+	if err != nil {
+		return found{}, err
+	}
+	f := found{Process: Process{PID: pid}}
+	_ = windows.ProcessIdToSessionId(uint32(pid), &f.Session)
+	h, err := openProcess(pid)
 	if err == nil {
 		defer func() { _ = windows.CloseHandle(h) }()
-		p.Image, p.User = imageOf(h), userOf(h)
+		f.Image, f.User, f.Start = imageOf(h), userOf(h), begin(h)
+		if hasEnded(h) {
+			return found{}, ErrUnknown
+		}
 	}
-	switch again, err := ownerID(want); {
+	switch again, err := ask(); {
 	case err != nil:
-		return Process{}, err
+		return found{}, err
 	case again != pid:
-		return Process{}, ErrUnknown
+		return found{}, ErrUnknown
 	}
-	return p, nil
+	return f, nil
 }
 
 // ownerID finds the connection in the table of its version of IP, and of IPv4 also

@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"encoding/hex"
 	"net/netip"
+	"strconv"
 	"strings"
 )
 
@@ -92,4 +93,29 @@ func parseLinux(s string) (netip.AddrPort, bool) {
 	}
 	addr, ok := netip.AddrFromSlice(b)
 	return plain(netip.AddrPortFrom(addr, binary.BigEndian.Uint16(p))), ok
+}
+
+// stat is what we need of /proc/PID/stat.
+type stat struct {
+	parent int
+	start  uint64
+	ended  bool // it waits for its parent to ask how it ended
+}
+
+// parseStat reads the text of /proc/PID/stat (proc_pid_stat(5)). The name in it, in
+// parentheses, can hold spaces and parentheses of its own, so the last one counts;
+// behind it stand the state, the parent and, as the 20th, the start.
+func parseStat(text string) (stat, bool) {
+	_, rest, ok := strings.Cut(text, " (")
+	end := strings.LastIndexByte(rest, ')')
+	if !ok || end < 0 {
+		return stat{}, false
+	}
+	f := strings.Fields(rest[end+1:])
+	if len(f) < 20 {
+		return stat{}, false
+	}
+	parent, err1 := strconv.Atoi(f[1])
+	start, err2 := strconv.ParseUint(f[19], 10, 64)
+	return stat{parent: parent, start: start, ended: f[0] == "Z" || f[0] == "X"}, err1 == nil && err2 == nil
 }

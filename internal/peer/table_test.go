@@ -99,9 +99,13 @@ func FuzzTables(f *testing.F) {
 	r := ends("127.0.0.1:50000", "127.0.0.1:8477")
 	f.Add(windowsTable(tcp4(r, 1)), true)
 	f.Add(windowsTable(tcp6(r, 1)), false)
+	f.Add(diagSocket(inet4, r, 1, 2), false)
+	f.Add([]byte("5 (cat) S 4 1 1 0 -1 4194560 1 2 3 4 5 6 7 8 20 0 1 0 777"), false)
 	f.Add([]byte("0: 0100007F:C350 0100007F:211D 01 0:0 0:0 0 1 0 2 1\n"), false)
 	f.Fuzz(func(_ *testing.T, table []byte, six bool) {
 		findWindows(table, six, r)
 		findLinux(string(table), r)
+		_, _ = parseDiag(table, r)
+		_, _ = parseStat(string(table))
 	})
 }
