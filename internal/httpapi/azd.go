@@ -61,7 +61,8 @@ func (s *Server) PostAZDToken(c echo.Context) error {
 	}
 	expires := time.Unix(a.Entry.Token().ExpiresOn.Unix(), 0).UTC()
 	s.issued(c.Response(), id, a)
-	return answer(c, http.StatusOK, azdAnswer{Status: "success", Token: reveal(a), ExpiresOn: &expires})
+	tell(c.Response(), http.StatusOK, azdAnswer{Status: "success", Token: reveal(a), ExpiresOn: &expires})
+	return nil
 }
 
 // isTenantOf reports whether a tenant that azd names is the account's. The names
@@ -103,6 +104,5 @@ func (s *Server) failAZD(w http.ResponseWriter, r *http.Request, err error) {
 	if p.UserAction == ProblemUserActionSignIn {
 		out.Code = "NotSignedInError"
 	}
-	w.Header()["Content-Type"] = typeJSON
-	_, _ = w.Write(encode(out)) // a caller that has gone needs no answer
+	tell(w, http.StatusOK, out)
 }

@@ -2,6 +2,7 @@ package httpapi
 
 import (
 	"net/http"
+	"strconv"
 	"strings"
 
 	"github.com/m365-token-broker/broker/internal/cache"
@@ -145,6 +146,17 @@ func lastOf(values []string) (value string, ok bool) {
 
 // reveal is the access token of an answer, for the answers of the dialects.
 func reveal(a cache.Answer) string { return a.Entry.Token().Access.Reveal() }
+
+// tell answers a dialect's caller with JSON.
+func tell(w http.ResponseWriter, status int, v any) {
+	body := encode(v)
+	h := w.Header()
+	h["Content-Type"] = typeJSON
+	h.Set("Content-Length", strconv.Itoa(len(body)))
+	w.WriteHeader(status)
+	_, _ = w.Write(body) // a caller that has gone needs no answer
+	clear(body)          // it may hold a token
+}
 
 // is reports whether a problem is of this kind.
 func is(p Problem, k token.Kind) bool { return string(p.Code) == k.Code() }

@@ -158,7 +158,7 @@ func (s *stack) check(r *http.Request, res *http.Response) {
 	if isProxied(r.RequestURI) && res.Header.Get("Content-Type") != mimeProblem {
 		return // the resource's own answer
 	}
-	pattern, item := findPath(s.doc, r.URL.Path)
+	pattern, item := findPath(s.doc, canonical(r).URL.Path)
 	var op *openapi3.Operation
 	if item != nil {
 		op = item.GetOperation(r.Method)

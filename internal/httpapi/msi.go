@@ -91,10 +91,11 @@ func (s *Server) GetManagedIdentityToken(c echo.Context) error {
 		return err
 	}
 	s.issued(c.Response(), id, a)
-	return answer(c, http.StatusOK, identityToken{
+	tell(c.Response(), http.StatusOK, identityToken{
 		AccessToken: reveal(a), ExpiresOn: strconv.FormatInt(a.Entry.Token().ExpiresOn.Unix(), 10),
 		Resource: in.resource, TokenType: "Bearer", ClientID: s.cfg.Names.ClientID(a.Entry.Key().Account),
 	})
+	return nil
 }
 
 // isToken reports whether a hash is that of the answer's token.
@@ -178,15 +179,10 @@ func (s *Server) failIdentity(w http.ResponseWriter, r *http.Request, err error)
 	if is(p, token.KindNotFound) {
 		message = "There is no such path; IDENTITY_ENDPOINT must be the address of /msi/token."
 	}
-	h := w.Header()
 	if status == http.StatusServiceUnavailable || status == http.StatusTooManyRequests {
-		h.Set("Retry-After", strconv.Itoa(max(1, p.RetryAfter)))
+		w.Header().Set("Retry-After", strconv.Itoa(max(1, p.RetryAfter)))
 	}
-	body := encode(identityError{StatusCode: status, Message: oneLine(message), CorrelationID: p.Instance})
-	h["Content-Type"] = typeJSON
-	h.Set("Content-Length", strconv.Itoa(len(body)))
-	w.WriteHeader(status)
-	_, _ = w.Write(body) // a caller that has gone needs no answer
+	tell(w, status, identityError{StatusCode: status, Message: oneLine(message), CorrelationID: p.Instance})
 }
 
 // identityStatus is the status of an error whose problem document would be p.

@@ -108,7 +108,8 @@ func (s *Server) authorizationHeader(c echo.Context, id *consumer.Identity) erro
 		return sidecarRefusal("optionsOverride.AcquireTokenOptions.Tenant", "the account is signed in to another tenant")
 	}
 	s.issued(c.Response(), id, a)
-	return answer(c, http.StatusOK, authorizationHeader{"Bearer " + reveal(a)})
+	tell(c.Response(), http.StatusOK, authorizationHeader{"Bearer " + reveal(a)})
+	return nil
 }
 
 // areOf refuses scopes that are not the resource's: a token for what the caller
@@ -148,12 +149,12 @@ func parseSidecarQuery(raw string) (in sidecarParams, err error) {
 	for name, values := range all {
 		value, ok := lastOf(values)
 		if !ok {
-			return in, badRequest("The parameter " + shown(sent[name]) + " was sent twice, with two values; send it once.")
+			return in, badRequest("The parameter " + paramName(sent[name]) + " was sent twice, with two values; send it once.")
 		}
 		if value == "" {
 			continue
 		}
-		if err := in.set(name, value, shown(sent[name])); err != nil {
+		if err := in.set(name, value, paramName(sent[name])); err != nil {
 			return in, err
 		}
 	}
@@ -192,6 +193,17 @@ func (in *sidecarParams) set(name, value, sent string) (err error) {
 		return badRequest("The broker does not take the parameter " + sent + "; " + whyNot(name))
 	}
 	return nil
+}
+
+var plainName = regexp.MustCompile(`^[A-Za-z.]{1,80}$`)
+
+// paramName quotes the name of a parameter for an error: in full where it looks
+// like one of the sidecar's, which are long.
+func paramName(sent string) string {
+	if plainName.MatchString(sent) {
+		return strconv.Quote(sent)
+	}
+	return shown(sent)
 }
 
 // whyNot is the rest of a sentence about a parameter that is refused.
