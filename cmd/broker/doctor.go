@@ -157,7 +157,7 @@ func (d *doctor) look(ctx context.Context) error {
 	dir, usable := d.stateDir()
 	a := d.broker(ctx, dir, usable)
 	if a == nil {
-		d.skip("It cannot be looked at before the problems above are solved.", "store", "login-host", "clock", "notifications", "accounts", "outlook")
+		d.skip("It cannot be looked at before the problems above are solved.", "store", "login-host", "clock", "notifications", "ews-exit", "accounts", "outlook")
 		return nil
 	}
 	d.ask(ctx, a)

@@ -26,7 +26,9 @@ func (p *parts) examine(ctx context.Context) []check {
 	defer cancel()
 	all := []check{p.examineStore(ctx)}
 	all = append(all, p.examineHosts(ctx)...)
-	return append(all, noticeChecks(p.notifier.Status(), p.watcher.Current().Config.MAPI)...)
+	cfg := p.watcher.Current().Config
+	all = append(all, noticeChecks(p.notifier.Status(), cfg.MAPI)...)
+	return append(all, ewsCheck(cfg, time.Now()))
 }
 
 // examineStore saves, loads and deletes a record as large as a sign-in gets.

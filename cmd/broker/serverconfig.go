@@ -29,6 +29,8 @@ func (p *parts) apiConfig() httpapi.Config {
 		Status:      func(ctx context.Context) httpapi.Status { return p.status(ctx, listen) },
 		Ready:       p.ready,
 		Doctor:      p.examine,
+		EWSUsage:    p.ewsUsage,
+		EWSReset:    p.ews.Reset,
 		Dialects:    func() config.Dialects { return p.loaded.Config.Dialects },
 		Names:       p.broker.Names(),
 		Log:         p.log,
@@ -58,6 +60,7 @@ func (p *parts) status(ctx context.Context, listen string) httpapi.Status {
 		Version: version(), Commit: commit(), Pid: os.Getpid(), StartedAt: p.started, Listen: []string{listen},
 		ConfigFile: configName(loaded), StateDir: loaded.Places.StateDir, Cloud: string(loaded.Config.Cloud), Warnings: loaded.Warnings,
 		SignInsPending: p.desk.Waiting(),
+		Ews:            p.ewsUsage().Consumers,
 		Store:          httpapi.StoreStatus{Kind: httpapi.StoreStatusKind(p.storeInfo.Kind), Description: p.storeInfo.String(), Usable: true},
 	}
 	if err := p.storeWorks(ctx); err != nil {

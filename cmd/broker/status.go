@@ -73,6 +73,7 @@ func showStatus(w io.Writer, now time.Time, s httpapi.Status, running bool) erro
 	add("cloud", s.Cloud)
 	add("store", store)
 	add("consumers", fmt.Sprint(s.Consumers))
+	add("EWS", ewsLine(s.Ews, now))
 	if s.SignInsPending > 0 {
 		add("sign-ins", fmt.Sprintf("%d waiting for a person", s.SignInsPending))
 	}

@@ -20,6 +20,7 @@ import (
 	"github.com/m365-token-broker/broker/internal/consumer"
 	"github.com/m365-token-broker/broker/internal/credstore"
 	"github.com/m365-token-broker/broker/internal/entra"
+	"github.com/m365-token-broker/broker/internal/ews"
 	"github.com/m365-token-broker/broker/internal/httpapi"
 	"github.com/m365-token-broker/broker/internal/lifecycle"
 	"github.com/m365-token-broker/broker/internal/mapiadapter"
@@ -60,6 +61,7 @@ type parts struct {
 	desk      *signin.Desk
 	broker    *broker.Broker
 	consumers *consumer.Registry
+	ews       *ews.Usage
 	notifier  *notify.Notifier
 	outlook   *mapiadapter.Adapter
 	desktop   desktop.Desktop // nil: an agent of its own touches Outlook, or nobody
@@ -81,6 +83,7 @@ func wire(ctx context.Context, loaded *config.Loaded, w wiring) (*parts, error) 
 		return nil, err
 	}
 	p.log = p.tel.Logger()
+	p.ews = ews.Open(ctx, loaded.Places.StateDir, p.log)
 	store, info, err := credstore.Open(ctx, credstore.Config{
 		Kind: credstore.Kind(cfg.Store), Dir: filepath.Join(loaded.Places.StateDir, "secrets"), Log: p.log,
 		SessionBus: credstore.SessionBus(w.env.getenv), KeyInFile: w.keyInFile,
@@ -207,6 +210,7 @@ func (p *parts) tasks() []lifecycle.Task {
 	}
 	return append(tasks,
 		lifecycle.Task{Name: "notifications", Run: p.notifier.Run},
+		lifecycle.Task{Name: "EWS counts", Run: p.ews.Run},
 		lifecycle.Task{Name: "Outlook targets", Run: p.outlook.Run},
 		lifecycle.Task{Name: "API", Run: func(ctx context.Context) error { return p.server.Serve(ctx, p.listener) }},
 		lifecycle.Task{Name: "warm-up", Run: p.warm})
@@ -233,6 +237,9 @@ func (p *parts) close(ctx context.Context) error {
 	flushing, cancel := context.WithTimeout(ctx, flushTime)
 	defer cancel()
 	err := p.book.Flush(flushing)
+	if p.listener != nil {
+		err = errors.Join(err, p.ews.Save()) // what was counted after its task had ended
+	}
 	err = errors.Join(err, p.outlook.Close())
 	p.entra.Close()
 	if c, ok := p.store.(io.Closer); ok {

@@ -17,6 +17,7 @@ type instruments struct {
 	gateRefusals    metric.Int64Counter
 	credstoreErrors metric.Int64Counter
 	mapiTriggers    metric.Int64Counter
+	ewsCalls        metric.Int64Counter
 	mapiState       metric.Int64ObservableGauge
 	mapiFreshness   metric.Int64ObservableGauge
 	mapiProofAge    metric.Float64ObservableGauge
@@ -32,6 +33,7 @@ func newInstruments(m metric.Meter) (instruments, error) {
 		gateRefusals:    b.counter(MetricGateRefusals),
 		credstoreErrors: b.counter(MetricCredstoreErrors),
 		mapiTriggers:    b.counter(MetricMAPITriggers),
+		ewsCalls:        b.counter(MetricEWSCalls),
 		mapiState:       b.intGauge(MetricMAPIState),
 		mapiFreshness:   b.intGauge(MetricMAPIFreshness),
 		mapiProofAge:    b.floatGauge(MetricMAPIProofAge),
@@ -86,6 +88,13 @@ func (t *Telemetry) GateRefusal(ctx context.Context, reason string) {
 func (t *Telemetry) CredstoreError(ctx context.Context, operation, reason string) {
 	t.instruments.credstoreErrors.Add(ctx, 1, metric.WithAttributes(
 		attribute.String(AttrOperation, label(operation)), attribute.String(AttrReason, label(reason))))
+}
+
+// EWSCall counts a call of Exchange Web Services that went through the proxy:
+// consumer is its label, operation one of a closed list of names.
+func (t *Telemetry) EWSCall(ctx context.Context, consumer, operation string) {
+	t.instruments.ewsCalls.Add(ctx, 1, metric.WithAttributes(
+		attribute.String(AttrConsumer, label(consumer)), attribute.String(AttrEWSOperation, label(operation))))
 }
 
 // AccountSample is what the gauges show of one account.

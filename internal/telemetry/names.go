@@ -42,6 +42,7 @@ const (
 	MetricMAPITriggers    = "broker.mapi.triggers"
 	MetricMAPIProofAge    = "broker.mapi.proof.age"
 	MetricCredstoreErrors = "broker.credstore.errors"
+	MetricEWSCalls        = "broker.ews.calls"
 )
 
 // Names of attributes that we set ourselves.
@@ -58,6 +59,7 @@ const (
 	AttrReason       = "broker.credstore.reason"    // why the store failed
 	AttrFlow         = "broker.signin.flow"         // device, browser
 	AttrSignInState  = "broker.signin.state"        // how the sign-in ended
+	AttrEWSOperation = "broker.ews.operation"       // one of Microsoft's names, or other
 	AttrMAPITarget   = "broker.mapi.target"         // configured name of the Outlook target
 	AttrMAPIPhase    = "broker.mapi.phase"          // where its machine stands
 	AttrMAPIFresh    = "broker.mapi.freshness"      // fresh, due, expired, unknown
@@ -92,7 +94,7 @@ var spanNames = []string{
 // user_agent.original, client.address) are left out on purpose.
 var attributeNames = []string{
 	AttrConsumer, AttrResource, AttrAccountHash, AttrAccountState, AttrSource, AttrWarning,
-	AttrOutcome, AttrGateReason, AttrOperation, AttrReason, AttrFlow, AttrSignInState,
+	AttrOutcome, AttrGateReason, AttrOperation, AttrReason, AttrFlow, AttrSignInState, AttrEWSOperation,
 	AttrMAPITarget, AttrMAPIPhase, AttrMAPIFresh, AttrMAPICause, AttrMAPIAction, AttrMAPIResult, AttrMAPIReason,
 	AttrMAPIProof, AttrMAPIHResult, AttrMAPISession, AttrMAPILocked,
 	AttrEntraError, AttrEntraSub, AttrEntraAADSTS, AttrEntraCorrID, AttrEntraReqID,
@@ -121,6 +123,7 @@ var metricTable = []metricName{
 	{MetricMAPITriggers, "{trigger}", "Attempts to get Outlook to renew.", []string{AttrMAPITarget, AttrMAPIAction, AttrMAPIResult, AttrMAPIReason}},
 	{MetricMAPIProofAge, "s", "Time since an Outlook target's access was proved.", []string{AttrMAPITarget}},
 	{MetricCredstoreErrors, "{error}", "Failed operations of the credential store.", []string{AttrOperation, AttrReason}},
+	{MetricEWSCalls, "{call}", "Calls of Exchange Web Services through the proxy.", []string{AttrConsumer, AttrEWSOperation}},
 }
 
 // describe finds a metric's row.

@@ -125,6 +125,7 @@ func TestPrometheus(t *testing.T) {
 	end(context.DeadlineExceeded)
 	tel.GateRefusal(t.Context(), "origin")
 	tel.CredstoreError(t.Context(), "load", "locked")
+	tel.EWSCall(t.Context(), "crm", "FindItem")
 
 	text := scrape(t, tel)
 	hash := tel.AccountHash("ops@contoso.com")
@@ -133,6 +134,7 @@ func TestPrometheus(t *testing.T) {
 		`broker_token_requests_total{broker_consumer="crm",broker_outcome="unknown-resource",broker_resource="_other",broker_token_source="none"} 1`,
 		`broker_token_request_duration_seconds_count{broker_consumer="crm",broker_outcome="ok",broker_resource="graph",broker_token_source="cache"} 1`,
 		`broker_token_refreshes_total{broker_outcome="upstream-timeout",broker_resource="graph"} 1`,
+		`broker_ews_calls_total{broker_consumer="crm",broker_ews_operation="FindItem"} 1`,
 		`broker_token_expires_in_seconds{broker_account_hash="` + hash + `",broker_resource="graph"}`,
 		`broker_account_state{broker_account_hash="` + hash + `",broker_account_state="ok"} 1`,
 		`broker_account_state{broker_account_hash="` + hash + `",broker_account_state="sign_in_required"} 0`,
