@@ -30,7 +30,7 @@ func TestDocumentHasTheTable(t *testing.T) {
 	}
 	want := before + tableHead + markdown() + tableEnd + after
 	if *update {
-		if err := os.WriteFile(document, []byte(want), 0o644); err != nil { //nolint:gosec // a document for everybody
+		if err := os.WriteFile(document, []byte(want), 0o644); err != nil {
 			t.Fatal(err)
 		}
 		return
