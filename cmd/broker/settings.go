@@ -1,8 +1,6 @@
 package main
 
 import (
-	"context"
-	"fmt"
 	"log/slog"
 	"maps"
 	"net/url"
@@ -12,7 +10,6 @@ import (
 	"github.com/m365-token-broker/broker/internal/account"
 	"github.com/m365-token-broker/broker/internal/broker"
 	"github.com/m365-token-broker/broker/internal/config"
-	"github.com/m365-token-broker/broker/internal/consumer"
 	"github.com/m365-token-broker/broker/internal/token"
 )
 
@@ -55,90 +52,6 @@ func settings(cfg config.Config) broker.Settings {
 	return s
 }
 
-// specs are the consumers as the registry takes them.
-func specs(cfg config.Config) []consumer.Spec {
-	var out []consumer.Spec
-	for name, c := range cfg.Consumers {
-		s := consumer.Spec{
-			Name: name, Resources: c.Resources, MAPI: c.MAPI, Rate: c.Rate, Executable: c.Executable, Metrics: c.Metrics,
-		}
-		for _, k := range c.KeySHA256 {
-			h, _ := config.ParseKeyHash(k) // Load has checked it
-			s.Keys = append(s.Keys, consumer.KeyHash(h))
-		}
-		for _, a := range c.Accounts {
-			s.Accounts = append(s.Accounts, cfg.Canonical(a))
-		}
-		out = append(out, s)
-	}
-	return out
-}
-
-// dropIns keeps consumers as files beside the configuration, one change at a
-// time.
-type dropIns struct {
-	watcher *config.Watcher
-	turn    chan struct{} // holds one value: who has it may write
-}
-
-// take waits for its turn; call the function it returns when done.
-func (d dropIns) take(ctx context.Context) (func(), error) {
-	select {
-	case d.turn <- struct{}{}:
-		return func() { <-d.turn }, nil
-	case <-ctx.Done():
-		return nil, token.AsError(ctx.Err())
-	}
-}
-
-// Save writes the consumer's drop-in.
-func (d dropIns) Save(ctx context.Context, s consumer.Spec) error {
-	done, err := d.take(ctx)
-	if err != nil {
-		return err
-	}
-	defer done()
-	c := config.Consumer{
-		Accounts: s.Accounts, Resources: s.Resources, MAPI: s.MAPI, Rate: s.Rate, Executable: s.Executable, Metrics: s.Metrics,
-	}
-	for _, k := range s.Keys {
-		c.KeySHA256 = append(c.KeySHA256, config.KeyHash(k).String())
-	}
-	_, err = d.watcher.Current().SaveConsumer(s.Name, c)
-	return err
-}
-
-// Remove deletes the consumer's drop-in.
-func (d dropIns) Remove(ctx context.Context, name string) error {
-	done, err := d.take(ctx)
-	if err != nil {
-		return err
-	}
-	defer done()
-	return d.watcher.Current().RemoveConsumer(name)
-}
-
-// resolveConsumer makes the account names of a new consumer canonical, and
-// refuses one whose resources or targets do not exist. An account need not be
-// signed in yet.
-func (p *parts) resolveConsumer(s consumer.Spec) (consumer.Spec, error) {
-	cfg := p.watcher.Current().Config
-	for _, r := range s.Resources {
-		if _, ok := cfg.Resources[r]; !ok {
-			return s, token.NewError(token.KindUnknownResource, "add consumer", fmt.Sprintf("There is no resource %q; `broker config check` lists those that are configured.", r))
-		}
-	}
-	for _, m := range s.MAPI {
-		if _, ok := cfg.MAPI[m]; !ok {
-			return s, token.NewError(token.KindInvalidRequest, "add consumer", fmt.Sprintf("There is no Outlook target %q in the configuration.", m))
-		}
-	}
-	for i, a := range s.Accounts {
-		s.Accounts[i] = cfg.Canonical(a)
-	}
-	return s, nil
-}
-
 // apply puts changed settings in force. Those that need a restart are named in
 // the log and stay as they are until then; so do the resources while another
 // cloud waits for the restart, as they go with its hosts. What is cached of an
@@ -163,7 +76,7 @@ func (p *parts) apply(_, after *config.Loaded, changes []config.Change) error {
 	if err := p.outlook.Configure(targets(cfg)); err != nil {
 		p.log.Error("an Outlook target cannot work", slog.Any("error", err))
 	}
-	if err := p.consumers.ReplaceAsOf(specs(cfg), after.ReadOn); err != nil {
+	if err := p.consumers.ReplaceAsOf(p.specs(cfg), after.ReadOn); err != nil {
 		return err
 	}
 	return p.tel.SetLevel(string(cfg.Telemetry.LogLevel))

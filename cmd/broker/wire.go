@@ -126,7 +126,7 @@ func wire(ctx context.Context, loaded *config.Loaded, w wiring) (*parts, error) 
 	if err != nil {
 		return nil, err
 	}
-	if err := p.consumers.Replace(specs(cfg)); err != nil {
+	if err := p.consumers.Replace(p.specs(cfg)); err != nil {
 		return nil, err
 	}
 	if _, err := p.tel.Observe(p.samples); err != nil {

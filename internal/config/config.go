@@ -122,6 +122,8 @@ type Consumer struct {
 	SinkFormat SinkFormat `yaml:"sink_format" enum:"raw json header"`
 	// Metrics allows GET /metrics.
 	Metrics bool `yaml:"metrics" example:"true"`
+	// Note says what it is for, to people.
+	Note string `yaml:"note" example:"nightly reports"`
 }
 
 // Target is one Outlook profile that an Extended MAPI consumer works through.

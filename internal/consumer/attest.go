@@ -60,6 +60,10 @@ type verdict struct {
 	wrong   string // why it is not the right process; empty: it is
 }
 
+// IsTied reports whether Check looks at anything at all, for callers to whom it
+// costs something to find the Peer.
+func (id *Identity) IsTied() bool { return id.tie != nil }
+
 // Check reports whether this consumer may be called for at this time, by this
 // process. p is nil where the request came over no connection. The error is of
 // KindDenied outside the consumer's hours, and of KindWrongProcess where the

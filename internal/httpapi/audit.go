@@ -22,8 +22,10 @@ type Audit interface {
 	Did(action, subject, requestID string)
 }
 
-// issued tells the audit log of a token that is about to be answered with.
+// issued tells the list of consumers and the audit log of a token that is about
+// to be answered with.
 func (s *Server) issued(w http.ResponseWriter, id *consumer.Identity, a cache.Answer) {
+	id.Served(a.Entry.Key())
 	if s.cfg.Audit != nil {
 		s.cfg.Audit.Issued(id, a.Entry.Key(), a.Entry.ETag(), w.Header().Get(headerRequestID))
 	}

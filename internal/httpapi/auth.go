@@ -21,7 +21,8 @@ const (
 	anybody                     // no key
 )
 
-// authenticate finds who is calling and holds it to its rate.
+// authenticate finds who is calling, and holds it to what its consumer is tied to
+// and to its rate.
 func (s *Server) authenticate(r *http.Request) (*consumer.Identity, error) {
 	key, err := s.keyOf(r)
 	if err != nil {
@@ -31,7 +32,7 @@ func (s *Server) authenticate(r *http.Request) (*consumer.Identity, error) {
 	if err != nil {
 		return nil, err
 	}
-	return id, id.Admit()
+	return id, admit(r, id)
 }
 
 // mayUse reports whether the identity may use a route with this right.

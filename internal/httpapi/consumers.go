@@ -2,6 +2,7 @@ package httpapi
 
 import (
 	"net/http"
+	"strings"
 	"time"
 
 	"github.com/labstack/echo/v4"
@@ -27,19 +28,32 @@ func (s *Server) AddConsumer(c echo.Context) error {
 	if err := s.decode(c, "ConsumerRequest", false, &in); err != nil {
 		return err
 	}
-	var rate config.Rate
-	if err := rate.UnmarshalText([]byte(in.Rate)); err != nil {
-		return badRequest("rate " + err.Error() + ".")
+	spec, err := specOf(in)
+	if err != nil {
+		return err
 	}
-	key, v, err := s.cfg.Consumers.Add(c.Request().Context(), consumer.Spec{
-		Name: in.Name, Accounts: in.Accounts, Resources: in.Resources, MAPI: in.Mapi, Rate: rate,
-		Executable: in.Executable, Metrics: in.Metrics,
-		Lease: time.Duration(in.LeaseSeconds) * time.Second, SameAs: in.SameAs,
-	})
+	key, v, err := s.cfg.Consumers.Add(c.Request().Context(), spec)
 	if err != nil {
 		return err
 	}
 	return answer(c, http.StatusCreated, newKeyOf(key, v))
+}
+
+func specOf(in ConsumerRequest) (consumer.Spec, error) {
+	s := consumer.Spec{
+		Name: in.Name, Accounts: in.Accounts, Resources: in.Resources, MAPI: in.Mapi,
+		ClientID: in.ClientID, Metrics: in.Metrics, Note: in.Note,
+		Executable: in.Executable, SHA256: strings.ToLower(in.Sha256), User: in.User,
+		Sink: in.Sink, SinkFormat: config.SinkFormat(in.SinkFormat),
+		Lease: time.Duration(in.LeaseSeconds) * time.Second, SameAs: in.SameAs, KeySHA256: in.KeySha256, Process: in.Process,
+	}
+	if err := s.Rate.UnmarshalText([]byte(in.Rate)); err != nil {
+		return s, badRequest("rate " + err.Error() + ".")
+	}
+	if err := s.Hours.UnmarshalText([]byte(in.Hours)); err != nil {
+		return s, badRequest("hours " + err.Error() + ".")
+	}
+	return s, nil
 }
 
 // RemoveConsumer ends a consumer.
@@ -83,7 +97,8 @@ func (s *Server) RenewConsumer(c echo.Context, name ConsumerPath) error {
 	return answer(c, http.StatusOK, consumerOf(v))
 }
 
-// newKeyOf is the one answer that a key leaves the broker in.
+// newKeyOf is the one answer that a key leaves the broker in; there is none where
+// the caller made it.
 func newKeyOf(key token.Secret, v consumer.View) ConsumerKey {
 	return ConsumerKey{Name: v.Name, Key: key.Reveal(), Consumer: consumerOf(v)}
 }
@@ -91,9 +106,12 @@ func newKeyOf(key token.Secret, v consumer.View) ConsumerKey {
 func consumerOf(v consumer.View) Consumer {
 	out := Consumer{
 		Name: v.Name, Accounts: list(v.Accounts), Resources: list(v.Resources), Mapi: v.MAPI, Rate: v.Rate.String(),
-		Executable: v.Executable, Metrics: v.Metrics, CreatedAt: utc(v.CreatedOn), LeaseEndsAt: utc(v.LeaseEnds),
+		Hours: v.Hours.String(), ClientID: v.ClientID, Executable: v.Executable, Sha256: v.SHA256, User: v.User,
+		Sink: v.Sink, SinkFormat: string(v.SinkFormat), Note: v.Note,
+		Metrics: v.Metrics, CreatedAt: utc(v.CreatedOn), LeaseEndsAt: utc(v.LeaseEnds),
 		SameAs: v.SameAs, Keys: make([]ConsumerKeyInfo, len(v.Keys)),
 		Requests: v.Requests, Refusals: v.Refusals, LastUsedAt: utc(v.LastUsed),
+		LastAccount: v.LastServed.Account, LastResource: v.LastServed.Resource, LastProgram: v.LastProgram,
 		LastRefusal: v.LastRefusal, LastRefusalAt: utc(v.LastRefusalOn),
 	}
 	for i, k := range v.Keys {

@@ -46,6 +46,7 @@ func (s *Server) Serve(ctx context.Context, l net.Listener) error {
 		IdleTimeout:       idleTime,
 		MaxHeaderBytes:    maxHeader,
 		BaseContext:       func(net.Listener) context.Context { return running },
+		ConnContext:       s.withPeer,
 		ErrorLog:          slog.NewLogLogger(s.cfg.Log.Handler(), slog.LevelDebug),
 		// OPTIONS * passes the gate like anything else.
 		DisableGeneralOptionsHandler: true,

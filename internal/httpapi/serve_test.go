@@ -61,6 +61,8 @@ func (l *pipeListener) dial(ctx context.Context) (net.Conn, error) {
 
 type loopbackConn struct{ net.Conn }
 
+func (loopbackConn) LocalAddr() net.Addr { return &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1), Port: 8477} }
+
 func (loopbackConn) RemoteAddr() net.Addr {
 	return &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1), Port: 50000}
 }
@@ -74,8 +76,8 @@ type running struct {
 	done     chan error
 }
 
-func start(t *testing.T) *running {
-	s := newStack(t)
+func start(t *testing.T, change ...func(*Config)) *running {
+	s := newStack(t, change...)
 	s.tokens.set(entry(t, "CANARY-1"))
 	l := newPipeListener()
 	ctx, stop := context.WithCancel(t.Context())

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/m365-token-broker/broker/internal/account"
+	"github.com/m365-token-broker/broker/internal/consumer"
 	"github.com/m365-token-broker/broker/internal/signin"
 	"github.com/m365-token-broker/broker/internal/token"
 	"github.com/m365-token-broker/broker/openapi"
@@ -117,9 +118,20 @@ func TestConsumers(t *testing.T) {
 		}
 		time.Sleep(30 * time.Second)
 		s.problem(s.do(call{path: graph, key: leased.Key}), 401, token.KindUnauthenticated)
+		made := consumer.HashKey(consumer.NewKey())
+		res = post("/v1/consumers", `{"name":"exec-1","same_as":"crm","lease_seconds":60,"note":"report.sh","key_sha256":"`+made+`"}`)
+		golden(t, "consumer-leased-with-a-key", res)
+		if k := want[ConsumerKey](s, res, 201); k.Key != "" || k.Consumer.Note != "report.sh" {
+			t.Errorf("answer %+v", k)
+		}
+		tied := `{"name":"erp","accounts":["ops"],"resources":["graph"],"hours":"mon-fri  07:00-19:00","client_id":"66666666-7777-8888-9999-000000000000",` +
+			`"executable":"/opt/erp/sync","sha256":"` + strings.Repeat("AB", 32) + `","user":"svc-erp","sink":"/run/erp/token","sink_format":"header","note":"ERP"}`
+		golden(t, "consumer-tied", post("/v1/consumers", tied))
 		golden(t, "consumers", s.do(call{path: "/v1/consumers", key: s.admin}))
-		if res := s.do(call{method: "DELETE", path: "/v1/consumers/crm", key: s.admin}); res.StatusCode != http.StatusNoContent {
-			t.Errorf("status %d", res.StatusCode)
+		for _, name := range []string{"crm", "erp"} {
+			if res := s.do(call{method: "DELETE", path: "/v1/consumers/" + name, key: s.admin}); res.StatusCode != http.StatusNoContent {
+				t.Errorf("status %d", res.StatusCode)
+			}
 		}
 		golden(t, "consumers-none", s.do(call{path: "/v1/consumers", key: s.admin}))
 		s.problem(s.do(call{method: "DELETE", path: "/v1/consumers/crm", key: s.admin}), 404, token.KindNotFound)
@@ -141,7 +153,16 @@ func TestConsumersRefuse(t *testing.T) {
 		{"/v1/consumers", `{"name":"x","rate":"9999999/s"}`, 400, "rate"},
 		{"/v1/consumers", `{"name":"x","accounts":"ops"}`, 400, `"accounts" must be a list`},
 		{"/v1/consumers", `{"name":"x","accounts":[1]}`, 400, `"accounts.0" must be a text`},
-		{"/v1/consumers", `{"name":"x","key_sha256":["00"]}`, 400, `no member "key_sha256"`},
+		{"/v1/consumers", `{"name":"x","key_sha256":["00"]}`, 400, `"key_sha256" must be a text`},
+		{"/v1/consumers", `{"name":"x","key_sha256":"` + strings.Repeat("a", 64) + `"}`, 400, "need lease_seconds"},
+		{"/v1/consumers", `{"name":"x","process":1}`, 400, "need lease_seconds"},
+		{"/v1/consumers", `{"process":1,"lease_seconds":60}`, 400, "leave process out"},
+		{"/v1/consumers", `{"name":"x","key":"brk_x"}`, 400, `no member "key"`},
+		{"/v1/consumers", `{"name":"x","hours":"office"}`, 400, "hours are not hours"},
+		{"/v1/consumers", `{"name":"x","executable":"sync"}`, 400, "absolute path"},
+		{"/v1/consumers", `{"name":"x","sha256":"00"}`, 400, `"sha256"`},
+		{"/v1/consumers", `{"name":"x","sink":"/run/t"}`, 400, "exactly one account and one resource"},
+		{"/v1/consumers", `{"name":"x","accounts":["ops"],"resources":["graph"],"sink":"/run/t","sink_format":"xml"}`, 400, `"sink_format"`},
 		{"/v1/consumers", `{"name":"x","same_as":"crm"}`, 400, "same_as needs lease_seconds"},
 		{"/v1/consumers", `{"name":"crm"}`, 409, "exists already"},
 		{"/v1/consumers", `{"same_as":"nobody","lease_seconds":60}`, 404, "nobody"},
