@@ -28,7 +28,8 @@ func newServe(o *options) *cobra.Command {
 		Short: "Run the broker in the foreground",
 		Long: `Run the broker in the foreground, until Ctrl-C or a termination signal.
 
-It listens on a loopback address only. On the way out, requests in flight are
+It listens on a loopback address, and where the settings say so on a Unix socket
+(socket) or a Windows named pipe (pipe): on nothing else. On the way out, requests in flight are
 finished and the sign-ins are stored, within ten seconds.`,
 		Example: `  broker serve
   broker serve --config /etc/broker.yaml --state-dir /var/lib/broker
@@ -71,17 +72,17 @@ func serve(ctx context.Context, o *options, place *seatFlags, w wiring, ready st
 	if w.seat, err = place.take(ctx); err != nil {
 		return err
 	}
-	if w.listen, err = listenOn(ctx, loaded.Config.Listen); err != nil {
+	if err := w.open(ctx, loaded.Config); err != nil {
 		return err
 	}
 	p, err := wire(ctx, loaded, w)
 	if err != nil {
-		return errors.Join(err, w.listen.Close())
+		return errors.Join(err, w.shut())
 	}
 	ctx, stop := lifecycle.Signals(ctx, o.env.exit)
 	defer stop()
 	if err := p.announce(ctx, lock, ready); err != nil {
-		return errors.Join(err, w.listen.Close(), p.close(context.WithoutCancel(ctx)))
+		return errors.Join(err, w.shut(), p.close(context.WithoutCancel(ctx)))
 	}
 	group := &lifecycle.Group{Log: p.log}
 	err = group.Run(ctx, append(p.tasks(), gcPace(o.env.getenv))...)
@@ -120,9 +121,9 @@ func (p *parts) announce(ctx context.Context, lock *lifecycle.InstanceLock, read
 	if err := credstore.Check(ctx, p.store); err != nil {
 		p.log.ErrorContext(ctx, "the secret store does not work at the moment; sign-ins are kept in memory and stored when it does", slog.Any("error", err))
 	}
-	p.log.InfoContext(ctx, "serving", slog.String("address", address), slog.String("version", version()),
+	p.log.LogAttrs(ctx, slog.LevelInfo, "serving", append(p.ways(), slog.String("version", version()),
 		slog.String("config", configName(p.loaded)), slog.String("state_dir", p.loaded.Places.StateDir),
-		slog.String("store", p.storeInfo.String()), slog.Int("accounts", len(p.book.Names())))
+		slog.String("store", p.storeInfo.String()), slog.Int("accounts", len(p.book.Names())))...)
 	if ready == "" {
 		return nil
 	}

@@ -2,12 +2,15 @@ package main
 
 import (
 	"context"
+	"net"
 	"os"
 
 	"github.com/m365-token-broker/broker/internal/broker"
 	"github.com/m365-token-broker/broker/internal/config"
+	"github.com/m365-token-broker/broker/internal/consumer"
 	"github.com/m365-token-broker/broker/internal/credstore"
 	"github.com/m365-token-broker/broker/internal/httpapi"
+	"github.com/m365-token-broker/broker/internal/peer"
 	"github.com/m365-token-broker/broker/internal/signin"
 	"github.com/m365-token-broker/broker/internal/token"
 )
@@ -18,6 +21,7 @@ func (p *parts) apiConfig() httpapi.Config {
 	if p.listener != nil {
 		listen = p.listener.Addr().String()
 	}
+	digests := peer.NewDigests()
 	return httpapi.Config{
 		Listen:      []string{listen},
 		Tokens:      observedTokens{next: p.broker, tel: p.tel},
@@ -26,6 +30,7 @@ func (p *parts) apiConfig() httpapi.Config {
 		Consumers:   p.consumers,
 		Outlook:     p.outlook,
 		AgentUser:   agentUser,
+		Peer:        func(c net.Conn) consumer.Peer { return peer.NewConn(c, digests) },
 		Status:      func(ctx context.Context) httpapi.Status { return p.status(ctx, listen) },
 		Ready:       p.ready,
 		Doctor:      p.examine,
@@ -57,7 +62,7 @@ func (s signIns) Start(ctx context.Context, account string, flow token.Flow, res
 func (p *parts) status(ctx context.Context, listen string) httpapi.Status {
 	loaded := p.watcher.Current()
 	s := httpapi.Status{
-		Version: version(), Commit: commit(), Pid: os.Getpid(), StartedAt: p.started, Listen: []string{listen},
+		Version: version(), Commit: commit(), Pid: os.Getpid(), StartedAt: p.started, Listen: p.listening(listen),
 		ConfigFile: configName(loaded), StateDir: loaded.Places.StateDir, Cloud: string(loaded.Config.Cloud), Warnings: loaded.Warnings,
 		SignInsPending: p.desk.Waiting(),
 		Ews:            p.ewsUsage().Consumers,

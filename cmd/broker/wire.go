@@ -26,6 +26,7 @@ import (
 	"github.com/m365-token-broker/broker/internal/mapiadapter"
 	"github.com/m365-token-broker/broker/internal/mapiadapter/desktop"
 	"github.com/m365-token-broker/broker/internal/notify"
+	"github.com/m365-token-broker/broker/internal/peer"
 	"github.com/m365-token-broker/broker/internal/refresh"
 	"github.com/m365-token-broker/broker/internal/signin"
 	"github.com/m365-token-broker/broker/internal/telemetry"
@@ -35,10 +36,11 @@ import (
 // wiring is what a broker is put together with besides its settings.
 type wiring struct {
 	env       environment
-	listen    net.Listener // nil: it lives inside a command and listens nowhere
-	quiet     bool         // log errors only: the command itself says what went wrong
-	keyInFile bool         // the file store keeps its key beside it, and nothing in the platform's store
-	seat      seat         // what this process is to Outlook
+	listen    net.Listener   // nil: it lives inside a command and listens nowhere
+	beside    []net.Listener // the Unix socket and the named pipe, where they are set
+	quiet     bool           // log errors only: the command itself says what went wrong
+	keyInFile bool           // the file store keeps its key beside it, and nothing in the platform's store
+	seat      seat           // what this process is to Outlook
 
 	upstream http.RoundTripper // the way to the authority; nil: the network
 }
@@ -68,12 +70,13 @@ type parts struct {
 	watcher   *config.Watcher
 	server    *httpapi.Server
 	listener  net.Listener
+	beside    []net.Listener // other ways to the same API
 }
 
 // wire puts a broker together. It is the only place where order matters:
 // telemetry first, as every seam is wrapped in it, the API last.
 func wire(ctx context.Context, loaded *config.Loaded, w wiring) (*parts, error) {
-	p := &parts{loaded: loaded, resources: loaded.Config.Resources, started: time.Now(), listener: w.listen}
+	p := &parts{loaded: loaded, resources: loaded.Config.Resources, started: time.Now(), listener: w.listen, beside: w.beside}
 	cfg := loaded.Config
 	var err error
 	if p.adminKey, err = lifecycle.AdminKey(loaded.Places.StateDir); err != nil {
@@ -122,7 +125,7 @@ func wire(ctx context.Context, loaded *config.Loaded, w wiring) (*parts, error) 
 	if err := p.wireOutlook(ctx, w); err != nil {
 		return nil, err
 	}
-	p.consumers, err = consumer.New(consumer.Config{AdminKey: p.adminKey, AgentKey: p.agentKey(ctx, w), Saver: dropIns{watcher: p.watcher, turn: make(chan struct{}, 1)}, Resolve: p.resolveConsumer})
+	p.consumers, err = consumer.New(consumer.Config{AdminKey: p.adminKey, AgentKey: p.agentKey(ctx, w), Saver: dropIns{watcher: p.watcher, turn: make(chan struct{}, 1)}, Resolve: p.resolveConsumer, Root: peer.RootOf})
 	if err != nil {
 		return nil, err
 	}
@@ -208,11 +211,10 @@ func (p *parts) tasks() []lifecycle.Task {
 	if p.desktop != nil {
 		tasks = append(tasks, p.agentTask())
 	}
-	return append(tasks,
+	return append(append(tasks, p.apiTasks()...),
 		lifecycle.Task{Name: "notifications", Run: p.notifier.Run},
 		lifecycle.Task{Name: "EWS counts", Run: p.ews.Run},
 		lifecycle.Task{Name: "Outlook targets", Run: p.outlook.Run},
-		lifecycle.Task{Name: "API", Run: func(ctx context.Context) error { return p.server.Serve(ctx, p.listener) }},
 		lifecycle.Task{Name: "warm-up", Run: p.warm})
 }
 
