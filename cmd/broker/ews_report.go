@@ -81,7 +81,9 @@ func (r ewsReport) show(w io.Writer, now time.Time) error {
 	fmt.Fprintf(w, "  needed: %s\n", orNothing(r.Permissions))
 	fmt.Fprintf(w, "  also, where used for more than messages or as a note says: %s\n", orNothing(r.Also))
 	fmt.Fprintln(w, "\nWhat to do next")
-	fmt.Fprintln(w, "  Let an administrator consent to these permissions for the app registration, and sign in again: broker login")
+	if len(r.Permissions) > 0 {
+		fmt.Fprintln(w, "  Let an administrator consent to these permissions for the app registration, and sign in again: broker login")
+	}
 	fmt.Fprintf(w, "  Move %s first, by the calls above (docs/ews-exit.md has them all), and give it the resource graph.\n", printable(r.Consumers[0].Consumer))
 	fmt.Fprintln(w, "  Then count anew, to see that nothing is left, and take ews from its resources: broker ews reset")
 	_, err := fmt.Fprintf(w, "\n%s\n", r.unseen())

@@ -124,7 +124,7 @@ var table = []Replacement{
 
 	{"GetEvents", "GET /me/mailFolders/{id}/messages/delta", "Mail.ReadBasic", []string{"Calendars.Read", "Contacts.Read"}, "Events have GET /me/calendarView/delta, contacts GET /me/contactFolders/{id}/contacts/delta. " + noteBodies},
 	{"GetStreamingEvents", "POST /subscriptions", "Mail.ReadBasic", []string{"Calendars.Read", "Contacts.Read"}, "Graph keeps no connection open: it calls an HTTPS address of yours, or Azure Event Hubs. A program with neither asks for GET /me/mailFolders/{id}/messages/delta from time to time."},
-	{"Subscribe", "POST /subscriptions", "Mail.ReadBasic", []string{"Calendars.Read", "Contacts.Read"}, "Graph calls an HTTPS address of yours, or Azure Event Hubs. A subscription wants the permission to read itself; one to write does not stand in for it."},
+	{"Subscribe", "POST /subscriptions", "Mail.ReadBasic", []string{"Calendars.Read", "Contacts.Read"}, "Graph calls an HTTPS address of yours, or Azure Event Hubs. A subscription wants a permission to read; one to write does not stand in for it."},
 	{"Unsubscribe", "DELETE /subscriptions/{id}", "Mail.ReadBasic", []string{"Calendars.Read", "Contacts.Read"}, "The permission with which it was made."},
 
 	{"FindPeople", "GET /me/people", "People.Read", []string{"User.ReadBasic.All"}, "The whole directory is GET /users?$search=… (User.ReadBasic.All)."},
@@ -196,35 +196,43 @@ func Exit(operation string) Replacement {
 	return Replacement{Operation: Other, Note: "An operation that this version does not know, or a request in which none could be seen."}
 }
 
-// exact are the operations that want their permission itself: a greater one of
-// the same family does not stand in for it (Graph's reference, Create
-// subscription).
-var exact = map[string]bool{"GetStreamingEvents": true, "Subscribe": true, "Unsubscribe": true}
+// reading are the operations that want a permission to read: one to write does not
+// stand in for it (Graph's reference, Create subscription).
+var reading = map[string]bool{"GetStreamingEvents": true, "Subscribe": true, "Unsubscribe": true}
 
 // Permissions sums up which delegated permissions of Microsoft Graph an app needs
 // for the replacements of these operations: need in any case, also where the
-// operations were used for more than messages. What a greater permission covers is
-// left out. Both are sorted.
+// operations were used for more than messages, or as a note says. What a greater
+// permission covers is left out. Both are sorted.
 func Permissions(operations []string) (need, also []string) {
-	var kept []string
+	var readNeed, readAlso []string
 	for _, name := range operations {
 		r := Exit(name)
-		switch {
-		case r.Permission == "":
-		case exact[name]:
-			kept = append(kept, r.Permission)
-		default:
+		if reading[name] {
+			readNeed, readAlso = append(readNeed, r.Permission), append(readAlso, r.Also...)
+			continue
+		}
+		if r.Permission != "" {
 			need = append(need, r.Permission)
 		}
 		also = append(also, r.Also...)
 	}
-	need = append(withoutCovered(need, need), kept...)
-	slices.Sort(need)
-	need = slices.Compact(need)
-	also = withoutCovered(also, append(slices.Clone(also), need...))
-	also = slices.DeleteFunc(also, func(p string) bool { return slices.Contains(need, p) })
-	slices.Sort(also)
-	return need, slices.Compact(also)
+	all := slices.Concat(need, readNeed)
+	need = sorted(append(withoutCovered(need, all), withoutCovered(readNeed, withoutWriting(all))...))
+	all = slices.Concat(also, readAlso, need)
+	also = append(withoutCovered(also, all), withoutCovered(readAlso, withoutWriting(all))...)
+	return need, slices.DeleteFunc(sorted(also), func(p string) bool { return slices.Contains(need, p) })
+}
+
+// sorted is list in order, each once.
+func sorted(list []string) []string {
+	slices.Sort(list)
+	return slices.Compact(list)
+}
+
+// withoutWriting leaves out permissions that allow more than to read.
+func withoutWriting(list []string) []string {
+	return slices.DeleteFunc(slices.Clone(list), func(p string) bool { return strings.Contains(p, ".ReadWrite") })
 }
 
 // withoutCovered leaves out what a greater permission among all covers.

@@ -89,8 +89,11 @@ func TestPermissions(t *testing.T) {
 		{"FindItem CreateItem", "Mail.ReadWrite", "Calendars.ReadWrite Contacts.ReadWrite Mail.Send Tasks.ReadWrite"},
 		{"CreateItem SendItem", "Mail.ReadWrite Mail.Send", "Calendars.ReadWrite Contacts.ReadWrite Tasks.ReadWrite"},
 		{"GetReminders GetItem", "Calendars.Read Mail.Read", "Contacts.Read Tasks.Read"},
-		// A subscription is not content with a greater permission.
+		// A subscription is not content with a permission to write.
 		{"MoveItem Subscribe", "Mail.ReadBasic Mail.ReadWrite", "Calendars.Read Contacts.Read"},
+		{"FindItem Subscribe", "Mail.Read", "Calendars.Read Contacts.Read Tasks.Read"},
+		{"CreateItem Subscribe Unsubscribe", "Mail.ReadBasic Mail.ReadWrite", "Calendars.Read Calendars.ReadWrite Contacts.Read Contacts.ReadWrite Mail.Send Tasks.ReadWrite"},
+		{"Subscribe GetReminders", "Calendars.Read Mail.ReadBasic", "Contacts.Read"},
 		{"ExportItems", "MailboxItem.Export", ""},
 		{"ExportItems UploadItems", "MailboxItem.ImportExport", ""},
 		{"GetUserAvailability FindAvailableMeetingTimes", "Calendars.Read.Shared Calendars.ReadBasic", ""},
