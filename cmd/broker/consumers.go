@@ -3,13 +3,10 @@ package main
 import (
 	"context"
 	"fmt"
-	"path/filepath"
-	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
 
-	"github.com/m365-token-broker/broker/internal/config"
 	"github.com/m365-token-broker/broker/internal/httpapi"
 )
 
@@ -39,8 +36,18 @@ func newConsumersAdd(o *options) *cobra.Command {
 		Short: "Let a program in, and print its key, once",
 		Long: `Let a program in. Its key is printed alone on standard output, once; everything
 else goes to standard error. The program sends it as "Authorization: Bearer <key>"
-or "X-Broker-Key: <key>".`,
+or "X-Broker-Key: <key>".
+
+A key can be tied to the program it is for: with --executable, --sha256 and --user it
+works only for that program, that very file, that account, as the system tells of the
+connection. With --sha256 auto the file of --executable is hashed now.
+
+With --sink the broker keeps a current token in a file that only its owner can read,
+for a program that can do nothing but read a file.`,
 		Example: `  broker consumers add crm --account ops --resource graph --resource ews --rate 50/s
+  broker consumers add crm --account ops --resource graph --executable /opt/crm/sync --sha256 auto --user svc-crm
+  broker consumers add batch --account ops --resource ews --hours "mon-fri 07:00-19:00"
+  broker consumers add legacy --account ops --resource graph --sink /run/legacy/token --format header
   broker consumers add sync --mapi archive
   broker consumers add prometheus --metrics
   KEY=$(broker consumers add crm --account ops --resource graph)`,
@@ -64,36 +71,22 @@ or "X-Broker-Key: <key>".`,
 	f.StringSliceVar(&in.Resources, "resource", nil, "resource that it may have tokens for (repeatable)")
 	f.StringSliceVar(&in.Mapi, "mapi", nil, "Outlook target that it may use (repeatable)")
 	f.StringVar(&in.Rate, "rate", "", `at most so many requests, for example 50/s or "10/m burst 20" (default: no limit)`)
-	f.StringVar(&in.Executable, "executable", "", "the program it is meant for; kept for the reader, not enforced")
+	f.StringVar(&in.Hours, "hours", "", `when it may ask, for example "mon-fri 07:00-19:00" (default: always)`)
+	f.StringVar(&in.ClientID, "client-id", "", "app registration that its accounts must be signed in with")
+	f.StringVar(&in.Executable, "executable", "", "the program that the key is for; another one is refused")
+	f.StringVar(&in.Sha256, "sha256", "", `SHA-256 of that program's file, or "auto" to take it now; another file is refused`)
+	f.StringVar(&in.User, "user", "", "account that the program runs as: a name, a SID or a user ID; another one is refused")
+	f.StringVar(&in.Sink, "sink", "", "file that the broker keeps a current token in")
+	f.StringVar((*string)(&in.SinkFormat), "format", "", "what stands in that file: raw, json or header (default raw)")
+	f.StringVar(&in.Note, "note", "", "what it is for, for people who look at the list")
 	f.BoolVar(&in.Metrics, "metrics", false, "it may read /metrics")
+	f.StringVar((*string)(&in.SinkFormat), "sink-format", "", "as --format: what the configuration calls it")
+	_ = f.MarkHidden("sink-format") // it is there: the line above made it
 	outputFlag(cmd, &output)
 	complete(cmd, "account", accountNames(o))
 	complete(cmd, "resource", resourceNames(o))
 	complete(cmd, "mapi", targetFlag(o))
 	return cmd
-}
-
-// checkConsumer refuses what makes no sense before the broker is asked, and
-// makes the executable's path absolute.
-func checkConsumer(in *httpapi.ConsumerRequest) error {
-	switch {
-	case !config.ValidName(in.Name):
-		return usagef("%q cannot be the name of a consumer; use at most 64 lower-case letters, digits, dots, hyphens and underscores, a letter or digit first", in.Name)
-	case len(in.Accounts) == 0 && len(in.Resources) == 0 && (in.Metrics || len(in.Mapi) > 0):
-	case len(in.Accounts) == 0:
-		return usagef("--account is missing; name the account that %s may use", in.Name)
-	case len(in.Resources) == 0:
-		return usagef("--resource is missing; name what %s may have tokens for, for example --resource graph", in.Name)
-	}
-	if in.Executable == "" {
-		return nil
-	}
-	path, err := filepath.Abs(in.Executable)
-	if err != nil {
-		return usagef("--executable %s: give an absolute path", in.Executable)
-	}
-	in.Executable = path
-	return nil
 }
 
 // printKey prints the key alone on standard output, so that a shell can catch
@@ -114,95 +107,6 @@ func printKey(o *options, a *api, key httpapi.ConsumerKey, output, what string) 
 		}
 	}
 	return nil
-}
-
-// rights is "graph, ews of ops, Outlook archive".
-func rights(c httpapi.Consumer) string {
-	s := "metrics only"
-	if len(c.Resources) > 0 {
-		s = strings.Join(c.Resources, ", ") + " of " + strings.Join(c.Accounts, ", ")
-	}
-	if outlook := "Outlook " + strings.Join(c.Mapi, ", "); len(c.Mapi) > 0 && len(c.Resources) > 0 {
-		s += ", " + outlook
-	} else if len(c.Mapi) > 0 {
-		s = outlook
-	}
-	if c.Rate != "" {
-		s += ", " + c.Rate
-	}
-	return printable(s)
-}
-
-func newConsumersList(o *options) *cobra.Command {
-	var output string
-	cmd := &cobra.Command{
-		Use:   "list",
-		Short: "List the consumers with what they may have and use",
-		Example: `  broker consumers list
-  broker consumers list --output json`,
-		Args: cobra.NoArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			return withAPI(cmd, o, func(ctx context.Context, a *api) error {
-				list, err := a.consumers(ctx)
-				if err != nil {
-					return err
-				}
-				if output == outputJSON {
-					return printJSON(o.env.stdout, httpapi.ConsumerList{Consumers: list})
-				}
-				if len(list) == 0 {
-					fmt.Fprintln(o.env.stdout, "No program may ask for tokens yet; see `broker consumers add --help`.")
-					return nil
-				}
-				return table(o.env.stdout, "", consumerRows(time.Now(), list))
-			})
-		},
-	}
-	outputFlag(cmd, &output)
-	return cmd
-}
-
-func consumerRows(now time.Time, list []httpapi.Consumer) [][]string {
-	rows := [][]string{{"NAME", "MAY HAVE", "KEYS", "LAST USED", "REQUESTS", "REFUSED", "NOTE"}}
-	for _, c := range list {
-		note := ""
-		switch {
-		case !c.LeaseEndsAt.IsZero():
-			note = leased(c) + ", ends " + until(now, c.LeaseEndsAt)
-		case c.LastRefusal != "" && now.Sub(c.LastRefusalAt) < 24*time.Hour:
-			note = "refused " + since(now, c.LastRefusalAt) + ": " + c.LastRefusal
-		}
-		rows = append(rows, []string{
-			c.Name, rights(c), keys(now, c.Keys), since(now, c.LastUsedAt), fmt.Sprint(c.Requests), fmt.Sprint(c.Refusals), note,
-		})
-	}
-	return rows
-}
-
-// leased says what a consumer with a lease is: "exec of report.sh, with the
-// rights of crm". One that an API client made may name no program.
-func leased(c httpapi.Consumer) string {
-	s := "leased"
-	if c.Executable != "" {
-		s = "exec of " + filepath.Base(c.Executable)
-	}
-	if c.SameAs != "" {
-		s += ", with the rights of " + c.SameAs
-	}
-	return s
-}
-
-// keys is "9f86d081, 60303ae2 (ends in 23 h)".
-func keys(now time.Time, list []httpapi.ConsumerKeyInfo) string {
-	var all []string
-	for _, k := range list {
-		s := k.Sha256Prefix
-		if !k.EndsAt.IsZero() {
-			s += " (ends " + until(now, k.EndsAt) + ")"
-		}
-		all = append(all, s)
-	}
-	return strings.Join(all, ", ")
 }
 
 // maxOverlap is what the API allows for overlap_seconds.

@@ -6,13 +6,11 @@ import (
 	"errors"
 	"io"
 	"net/http"
-	"path/filepath"
 	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
 
-	"github.com/m365-token-broker/broker/internal/httpapi"
 	"github.com/m365-token-broker/broker/internal/token"
 )
 
@@ -87,27 +85,5 @@ func TestExecutable(t *testing.T) {
 	}
 	if got := executable("report.sh"); !strings.HasSuffix(got, "report.sh") || got == "report.sh" {
 		t.Errorf("not absolute: %q", got)
-	}
-}
-
-// A leased consumer is shown as what it is.
-func TestConsumerRows(t *testing.T) {
-	now := time.Date(2026, 11, 22, 12, 0, 0, 0, time.UTC)
-	for _, c := range []struct {
-		in   httpapi.Consumer
-		want string
-	}{
-		{httpapi.Consumer{LeaseEndsAt: now.Add(time.Minute)}, "leased, ends in 1 min"},
-		{httpapi.Consumer{LeaseEndsAt: now.Add(time.Minute), Executable: filepath.Join("bin", "report.sh")}, "exec of report.sh, ends in 1 min"},
-		{
-			httpapi.Consumer{LeaseEndsAt: now.Add(time.Minute), Executable: filepath.Join("bin", "report.sh"), SameAs: "crm"},
-			"exec of report.sh, with the rights of crm, ends in 1 min",
-		},
-		{httpapi.Consumer{Executable: "/bin/crm", LastRefusal: "Not yours.", LastRefusalAt: now.Add(-time.Minute)}, "refused 1 min ago: Not yours."},
-	} {
-		row := consumerRows(now, []httpapi.Consumer{c.in})[1]
-		if got := row[len(row)-1]; got != c.want {
-			t.Errorf("got %q, want %q", got, c.want)
-		}
 	}
 }
