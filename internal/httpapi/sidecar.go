@@ -61,7 +61,7 @@ func (s *Server) GetAuthorizationHeaderUnauthenticated(c echo.Context) error {
 	if r.Header["Authorization"] != nil || r.Header["X-Broker-Key"] != nil {
 		id, err = s.authenticate(r)
 	} else {
-		id, err = s.unkeyed(r)
+		id, err = s.admitUnkeyed(r, s.cfg.Dialects().SidecarUnauthenticated)
 	}
 	if id != nil {
 		r = r.WithContext(withIdentity(r.Context(), id))
@@ -74,11 +74,6 @@ func (s *Server) GetAuthorizationHeaderUnauthenticated(c echo.Context) error {
 		return err
 	}
 	return s.authorizationHeader(c, id)
-}
-
-// unkeyed finds who is calling without a key.
-func (s *Server) unkeyed(*http.Request) (*consumer.Identity, error) {
-	return nil, token.NewError(token.KindUnauthenticated, "authenticate", "A key is needed; send it as Authorization: Bearer <key>, or start the program with broker exec.")
 }
 
 func (s *Server) authorizationHeader(c echo.Context, id *consumer.Identity) error {

@@ -1,12 +1,16 @@
 package httpapi
 
 import (
+	"net"
 	"net/http"
 	"net/url"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/m365-token-broker/broker/internal/config"
+	"github.com/m365-token-broker/broker/internal/consumer"
+	"github.com/m365-token-broker/broker/internal/peer"
 	"github.com/m365-token-broker/broker/internal/token"
 )
 
@@ -117,6 +121,64 @@ func TestSidecarCorrelation(t *testing.T) {
 	s.do(call{path: "/AuthorizationHeader/graph?optionsOverride.AcquireTokenOptions.CorrelationId=" + id, key: s.crm})
 	if !strings.Contains(s.log.String(), id) {
 		t.Errorf("the log is %s", s.log)
+	}
+}
+
+// Without a key: a program of broker exec by its process, any other one only where
+// the configuration says so; a key that is sent counts in every case.
+func TestSidecarWithoutAKey(t *testing.T) {
+	root, within, wrong := peer.Root{PID: 10, Start: 1}, fakePeer{image: program, root: peer.Root{PID: 10, Start: 1}}, consumer.NewKey().Reveal()
+	lease := consumer.Spec{Name: "run", Accounts: []string{"ops"}, Resources: []string{"graph"}, Lease: time.Hour, Process: 10}
+	open := consumer.Spec{Name: "unauthenticated", Accounts: []string{"ops"}, Resources: []string{"graph"}}
+	tests := []struct {
+		name   string
+		anyOne bool // dialects.sidecar_unauthenticated
+		open   bool // its consumer is configured
+		leased bool
+		peer   fakePeer
+		key    string
+		who    string // who got the token; empty: nobody
+	}{
+		{"nobody knows it", false, false, false, within, "", ""},
+		{"a consumer for all, but not switched on", false, true, false, within, "", ""},
+		{"switched on, but no consumer for all", true, false, false, within, "", ""},
+		{"a consumer for all", true, true, false, within, "", "unauthenticated"},
+		{"a child of broker exec", false, false, true, within, "", "run"},
+		{"a child of broker exec goes before the consumer for all", true, true, true, within, "", "run"},
+		{"no child of broker exec", false, false, true, fakePeer{image: program}, "", ""},
+		{"a wrong key", true, true, true, within, wrong, ""},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			reg, err := consumer.New(consumer.Config{AdminKey: consumer.NewAdminKey(), Root: func(int) (peer.Root, error) { return root, nil }})
+			if err != nil {
+				t.Fatal(err)
+			}
+			if tt.open {
+				err = reg.Replace([]consumer.Spec{open})
+			}
+			if err == nil && tt.leased {
+				_, _, err = reg.Add(t.Context(), lease)
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+			log := &noted{}
+			s := newStack(t, func(c *Config) {
+				c.Consumers, c.Audit = reg, log
+				c.Peer = func(net.Conn) consumer.Peer { return tt.peer }
+				c.Dialects = func() config.Dialects { return config.Dialects{Sidecar: true, SidecarUnauthenticated: tt.anyOne} }
+			})
+			s.tokens.set(entry(t, "CANARY"))
+			res := s.do(call{path: "/AuthorizationHeaderUnauthenticated/graph", key: tt.key, change: func(r *http.Request) {
+				*r = *r.WithContext(s.server.withPeer(r.Context(), nil))
+			}})
+			if tt.who == "" {
+				s.problem(res, http.StatusUnauthorized, token.KindUnauthenticated)
+			} else if res.StatusCode != http.StatusOK || len(log.issued) != 1 || log.issued[0] != tt.who+" ops graph" {
+				t.Errorf("status %d, issued %q", res.StatusCode, log.issued)
+			}
+		})
 	}
 }
 
