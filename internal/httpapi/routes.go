@@ -52,7 +52,7 @@ func newRoutes(d *dialects) routes {
 		"/openapi.yaml":               {get: {right: anybody}},
 		"/openapi.json":               {get: {right: anybody}},
 
-		identityPath:              {get: {right: anyConsumer, query: []string{"resource", "api-version", "client_id"}, dialect: &d.msi}},
+		identityPath:              {get: {right: anyConsumer, query: []string{"resource", "api-version", "client_id", "token_sha256_to_refresh"}, dialect: &d.msi}},
 		"/azd/token":              {post: {right: anyConsumer, query: []string{"api-version"}, dialect: &d.azd}},
 		sidecarPath + "{api}":     {get: {right: anyConsumer, dialect: &d.sidecar}},
 		sidecarOpenPath + "{api}": {get: {right: anybody, dialect: &d.sidecar}}, // its handler looks who it is
