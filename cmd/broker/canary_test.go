@@ -44,6 +44,7 @@ func TestCanary(t *testing.T) {
 	w.playTokens()
 	w.playConsumers()
 	w.playMistakes()
+	w.playDialects()
 	w.playServices(t)
 	w.playFailures(s)
 	metrics := w.call(w.admin, http.MethodGet, "/metrics", "")
@@ -211,6 +212,7 @@ func (w *world) playFailures(s *searched) {
 	if err := w.sb.Revoke(alice); err != nil {
 		w.t.Fatal(err)
 	}
+	w.playDialectFailures()
 	w.signIn(bob)
 	if err := w.sb.Revoke(bob); err != nil {
 		w.t.Fatal(err)

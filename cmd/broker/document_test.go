@@ -61,7 +61,8 @@ func (d *document) hold(r *http.Request, res *http.Response, body []byte) error 
 	if strings.HasPrefix(r.URL.Path, "/proxy/") && kind != "application/problem+json" {
 		return nil // the resource's own answer
 	}
-	if res.StatusCode >= http.StatusBadRequest && r.URL.Path != "/readyz" && kind != "application/problem+json" {
+	identity := strings.HasPrefix(r.URL.Path, "/msi/") && kind == "application/json" // has errors of its own form
+	if res.StatusCode >= http.StatusBadRequest && r.URL.Path != "/readyz" && kind != "application/problem+json" && !identity {
 		return fmt.Errorf("status %d with content type %q", res.StatusCode, kind)
 	}
 	for _, route := range d.routes {
@@ -77,9 +78,13 @@ func (d *document) hold(r *http.Request, res *http.Response, body []byte) error 
 			Options: &openapi3filter.Options{IncludeResponseStatus: true, MultiError: true, ExcludeResponseBody: kind == "application/yaml" || kind == "text/plain"},
 		})
 	}
-	var problem any // a route that is not there
+	schema := "Problem" // of a route that is not there
+	if identity {
+		schema = "ManagedIdentityError"
+	}
+	var problem any
 	if err := json.Unmarshal(body, &problem); err != nil {
 		return err
 	}
-	return d.spec.Components.Schemas["Problem"].Value.VisitJSON(problem)
+	return d.spec.Components.Schemas[schema].Value.VisitJSON(problem)
 }
