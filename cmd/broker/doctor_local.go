@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
-	"strings"
 	"time"
 
 	"github.com/m365-token-broker/broker/internal/config"
@@ -124,8 +123,8 @@ func (d *doctor) meet(ctx context.Context, a *api, err error) *api {
 		d.found(name, resultProblem, sentence(err), "")
 		return nil
 	}
-	d.found(name, resultOK, fmt.Sprintf("The broker %s runs since %s (process %d), at http://%s.",
-		s.Version, span(time.Duration(s.UptimeSeconds)*time.Second), s.Pid, strings.Join(s.Listen, ", http://")), "")
+	d.found(name, resultOK, fmt.Sprintf("The broker %s runs since %s (process %d), at %s.",
+		s.Version, span(time.Duration(s.UptimeSeconds)*time.Second), s.Pid, asURLs(s.Listen)), "")
 	if d.loaded != nil && s.ConfigFile != configName(d.loaded) {
 		d.found(name, resultWarning, "The broker's configuration file is "+s.ConfigFile+", and that of this command is "+configName(d.loaded)+".", "Give this command the --config of the broker, or restart the broker with this one.")
 	}

@@ -66,7 +66,7 @@ func showStatus(w io.Writer, now time.Time, s httpapi.Status, running bool) erro
 		}
 	}
 	if running {
-		add("address", "http://"+strings.Join(s.Listen, ", http://"))
+		add("address", asURLs(s.Listen))
 	}
 	add("config", s.ConfigFile)
 	add("state", s.StateDir)

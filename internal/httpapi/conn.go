@@ -4,14 +4,14 @@ import (
 	"context"
 	"net"
 	"net/http"
-	"sync"
 
 	"github.com/m365-token-broker/broker/internal/consumer"
 )
 
 // This file is who is at the other end of a request's connection. There is one
-// Peer per connection, made when somebody first asks for it, so that the system
-// is not asked for every request of a connection that stays open.
+// Peer per connection, so that the system is not asked for every request of a
+// connection that stays open. It is made when the connection is accepted, which
+// asks nothing yet: a process that began later than that cannot have made it.
 
 type peerKey struct{}
 
@@ -20,19 +20,16 @@ func (s *Server) withPeer(ctx context.Context, c net.Conn) context.Context {
 	if s.cfg.Peer == nil {
 		return ctx
 	}
-	return context.WithValue(ctx, peerKey{}, sync.OnceValue(func() consumer.Peer {
-		return consumer.NewConnection(s.cfg.Peer(c))
-	}))
+	return context.WithValue(ctx, peerKey{}, consumer.NewConnection(s.cfg.Peer(c)))
 }
 
 // peerOf is who is at the other end; nil where nobody looks, and for a request of
 // this process, which came over no connection.
 func peerOf(ctx context.Context) consumer.Peer {
-	peer, ok := ctx.Value(peerKey{}).(func() consumer.Peer)
-	if !ok {
-		return nil
+	if c, ok := ctx.Value(peerKey{}).(*consumer.Connection); ok {
+		return c
 	}
-	return peer()
+	return nil
 }
 
 // admit holds a caller whose key is right to the process and the hours that the

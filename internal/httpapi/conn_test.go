@@ -73,7 +73,7 @@ func TestAConnectionThatStaysOpen(t *testing.T) {
 			}
 		}
 		expect("untied", 200, "")
-		if conns.Load() != 0 {
+		if looks.Load() != 0 {
 			t.Error("the process of an untied consumer was looked for")
 		}
 		r.tie(nil)
