@@ -25,6 +25,9 @@ type api struct {
 	close func() error // ends an in-process broker; a no-op otherwise
 	local bool         // the broker lives in this process
 	parts *parts       // that broker; nil where it does not
+
+	stateDir string        // of a running broker
+	lost     chan struct{} // told when a connection to it ended; nil: nobody looks
 }
 
 // call sends one request and decodes the answer into out (nil: no body is

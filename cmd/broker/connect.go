@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"net/http"
 	"strings"
 	"time"
@@ -94,12 +95,50 @@ func remote(dir, listen string) (*api, error) {
 	if err != nil {
 		return nil, err
 	}
-	transport := &http.Transport{} // without a proxy: this is loopback
-	return &api{
-		http: &http.Client{Transport: transport, Timeout: 90 * time.Second},
-		base: "http://" + listen, key: key,
-		close: func() error { transport.CloseIdleConnections(); return nil },
-	}, nil
+	a := &api{base: "http://" + listen, key: key, stateDir: dir, lost: make(chan struct{}, 1)}
+	transport := &http.Transport{DialContext: a.dial} // without a proxy: this is loopback
+	a.http = &http.Client{Transport: transport, Timeout: 90 * time.Second}
+	a.close = func() error { transport.CloseIdleConnections(); return nil }
+	return a, nil
+}
+
+// there reports whether the broker runs that this api was made for. Ask it before
+// a call that comes long after the last one: where the broker has ended, another
+// program can have its port, and must not be sent the admin key.
+func (a *api) there() bool {
+	if a.stateDir == "" {
+		return true
+	}
+	h, ok := lifecycle.Holder(a.stateDir)
+	return ok && "http://"+h.Listen == a.base
+}
+
+// dial makes a connection that tells a.lost when it ends. HTTP reads from idle
+// connections too, so that the end of the broker shows at once.
+func (a *api) dial(ctx context.Context, network, address string) (net.Conn, error) {
+	var d net.Dialer
+	conn, err := d.DialContext(ctx, network, address)
+	if err != nil {
+		return nil, err
+	}
+	return watchedConn{conn, a.lost}, nil
+}
+
+type watchedConn struct {
+	net.Conn
+	lost chan<- struct{}
+}
+
+// Read implements net.Conn.
+func (c watchedConn) Read(b []byte) (int, error) {
+	n, err := c.Conn.Read(b)
+	if err != nil {
+		select {
+		case c.lost <- struct{}{}:
+		default: // it is told already
+		}
+	}
+	return n, err
 }
 
 // inProcess puts a broker together that listens nowhere: the API's own handler

@@ -8,22 +8,15 @@ import (
 	"os/exec"
 	"os/signal"
 	"path/filepath"
-	"runtime"
 	"strings"
 	"syscall"
 	"time"
 
 	"github.com/spf13/cobra"
 
+	"github.com/m365-token-broker/broker/internal/config"
 	"github.com/m365-token-broker/broker/internal/httpapi"
 	"github.com/m365-token-broker/broker/internal/token"
-)
-
-// The life of a command's key: it ends with the command, or, should this
-// process be killed, with its lease.
-const (
-	lease      = 2 * time.Minute
-	renewEvery = lease / 4
 )
 
 // The exit codes of a command that did not start, as shells and env(1) have
@@ -34,30 +27,15 @@ const (
 	exitSignalled = 128 // plus the number of the signal
 )
 
-// The variables that the command is given.
-const (
-	envURL = "BROKER_URL"
-	envKey = "BROKER_KEY"
-)
-
 // newExec is `broker exec`.
 func newExec(o *options) *cobra.Command {
 	var in httpapi.ConsumerRequest
 	var account string
+	var lease time.Duration
 	cmd := &cobra.Command{
 		Use:   "exec {--consumer NAME | --account A --resource R} -- COMMAND [ARGS]",
 		Short: "Run a command with a key of its own",
-		Long: `Run a command with a key that is minted for it and revoked when it ends. The
-command finds the broker in its environment:
-
-  BROKER_URL  the broker's address
-  BROKER_KEY  the key, to be sent as "Authorization: Bearer <key>"
-
---consumer gives the key exactly the rights of that consumer; otherwise --account
-and --resource name them. Standard input, output, error and signals are the
-command's own, and so is the exit code (128 + n where signal n ended it). The broker
-must be running. Where a person must sign in first, the command is not started and
-the exit code is 3.`,
+		Long:  execHelp,
 		Example: `  broker exec --resource graph -- ./report.sh
   broker exec --account ops --resource graph --resource ews -- sync --all
   broker exec --consumer crm -- C:\Crm\sync.exe`,
@@ -66,6 +44,7 @@ the exit code is 3.`,
 			if err := checkExec(&in, account); err != nil {
 				return err
 			}
+			in.LeaseSeconds = int(lease.Seconds())
 			return execute(cmd.Context(), o, in, args)
 		},
 	}
@@ -74,6 +53,8 @@ the exit code is 3.`,
 	f.StringVar(&in.SameAs, "consumer", "", "consumer whose rights the command has")
 	f.StringVar(&account, "account", "", "alias or user name that it may use; may be left out where there is one account")
 	f.StringSliceVar(&in.Resources, "resource", nil, "resource that it may have tokens for (repeatable)")
+	f.DurationVar(&lease, "lease", usualLease, "how long the key outlives this process where that is killed")
+	_ = f.MarkHidden("lease") // for tests; the flag is there
 	complete(cmd, "consumer", consumerNames(o))
 	complete(cmd, "account", accountNames(o))
 	complete(cmd, "resource", resourceNames(o))
@@ -91,7 +72,6 @@ func checkExec(in *httpapi.ConsumerRequest, account string) error {
 	if account != "" {
 		in.Accounts = []string{account}
 	}
-	in.LeaseSeconds = int(lease.Seconds())
 	return nil
 }
 
@@ -102,7 +82,6 @@ func execute(ctx context.Context, o *options, in httpapi.ConsumerRequest, args [
 	if err != nil {
 		return notStarted(o, args[0], err)
 	}
-	in.Executable = executable(path)
 	signals := catchSignals()
 	defer signals.stop()
 	starting, stop := signal.NotifyContext(ctx, os.Interrupt, syscall.SIGTERM)
@@ -122,46 +101,68 @@ func execute(ctx context.Context, o *options, in httpapi.ConsumerRequest, args [
 	if err := nameAccount(starting, a, &in); err != nil {
 		return err
 	}
-	key, err := a.addConsumer(starting, in)
+	in.Note, in.Process = noteOf(path), os.Getpid()
+	key, has, err := newCommandKey(starting, o, a, in)
 	if err != nil {
 		return err
 	}
-	defer revoke(ctx, o, a, key.Name)
-	if err := firstToken(starting, a, key.Consumer); err != nil {
+	defer key.revoke(ctx)
+	if err := firstToken(starting, a, has); err != nil {
 		return err
 	}
-	renewing, end := context.WithCancel(ctx)
-	defer end()
-	go renewLease(renewing, o, a, key.Name)
+	key.keep(ctx)
+	vars := childVariables{base: a.base, key: key.key.Reveal(), dialects: dialectsOn(o)}
+	vars.noClient = vars.dialects.ManagedIdentity && !mayName(starting, o, a, has)
 	if starting.Err() != nil {
 		return token.NewError(token.KindCancelled, "", "You interrupted the command before it was started.")
 	}
 	cmd := exec.Command(path, args[1:]...) //nolint:gosec,noctx // the command is what this is for, and ends by itself
 	cmd.Args[0] = args[0]
-	cmd.Env = append(withoutOurs(o.env.environ), envURL+"="+a.base, envKey+"="+key.Key)
+	cmd.Env = vars.environment(o.env.environ, namesCase())
+	signals.closing = func() { key.revoke(ctx) }
 	return runCommand(o, cmd, signals)
 }
 
-// maxExecutable is what the API allows for executable, in characters.
-const maxExecutable = 1024
+// maxNote is what the API allows for note, in characters.
+const maxNote = 1024
 
-// executable is the command's absolute path, for those who look at the list of
-// consumers; "" where it is too long for that.
-func executable(path string) string {
-	full, err := filepath.Abs(path)
-	if err != nil || len(full) > maxExecutable {
-		return ""
-	}
-	return full
+// noteOf is what the list of consumers shows of a command.
+func noteOf(path string) string {
+	note := []rune("exec of " + filepath.Base(path))
+	return string(note[:min(len(note), maxNote)])
 }
 
-// revoke ends the key, whatever became of the command.
-func revoke(ctx context.Context, o *options, a *api, name string) {
-	ctx, stop := afterwards(ctx)
-	defer stop()
-	if err := a.removeConsumer(ctx, name); err != nil && token.KindOf(err) != token.KindNotFound {
-		fmt.Fprintf(o.env.stderr, "broker: the key could not be revoked; it ends by itself within %s\n", span(lease))
+// dialectsOn are the foreign protocols that the broker speaks, by the settings
+// that it reads too. Where they cannot be read at the moment the broker still
+// runs on older ones, most likely with the usual dialects.
+func dialectsOn(o *options) config.Dialects {
+	if loaded, err := loadConfig(o); err == nil {
+		return loaded.Config.Dialects
 	}
+	return config.Dialects{ManagedIdentity: true, AZD: true, Sidecar: true}
+}
+
+// mayName reports whether AZURE_CLIENT_ID, which Azure SDKs send along, is one
+// that the broker takes: an account of the command's, or the app that one is
+// signed in with. Any other is a leftover of a service principal, and would be
+// refused; that it is dropped is said.
+func mayName(ctx context.Context, o *options, a *api, has httpapi.Consumer) bool {
+	vars := variables{list: o.env.environ, foldCase: namesCase()}
+	id, _ := vars.get(envClientID)
+	if id == "" || strings.EqualFold(id, has.ClientID) {
+		return true
+	}
+	for _, name := range has.Accounts {
+		if strings.EqualFold(id, name) {
+			return true
+		}
+		acc, err := a.account(ctx, name)
+		if err == nil && (strings.EqualFold(id, acc.Username) || strings.EqualFold(id, acc.ClientID)) {
+			return true
+		}
+	}
+	fmt.Fprintf(o.env.stderr, "broker: %s is not passed on to the command, as it names neither an account that it may use nor the app of one\n", envClientID)
+	return false
 }
 
 // nameAccount fills in the only account where none was named.
@@ -198,34 +199,6 @@ func firstToken(ctx context.Context, a *api, c httpapi.Consumer) error {
 	return err
 }
 
-// renewLease keeps the key alive. A broker that was restarted does not know the
-// key any more, and one that heard nothing for the length of the lease has ended
-// it; that is said once, as it cannot be mended from here.
-func renewLease(ctx context.Context, o *options, a *api, name string) {
-	tick := time.NewTicker(renewEvery)
-	defer tick.Stop()
-	renewed := time.Now()
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case <-tick.C:
-		}
-		switch err := a.renewConsumer(ctx, name, lease); {
-		case ctx.Err() != nil:
-			return
-		case err == nil:
-			renewed = time.Now()
-		case token.KindOf(err) == token.KindNotFound:
-			fmt.Fprintln(o.env.stderr, "broker: the broker was restarted, and the command's key no longer works; start the command again")
-			return
-		case time.Since(renewed) >= lease:
-			fmt.Fprintf(o.env.stderr, "broker: the broker at %s has not answered for %s, and the command's key no longer works; see `broker status`, then start the command again\n", a.base, span(time.Since(renewed)))
-			return
-		}
-	}
-}
-
 // runCommand runs the command with the terminal, the signals and the exit code
 // its own.
 func runCommand(o *options, cmd *exec.Cmd, signals *signals) error {
@@ -239,21 +212,6 @@ func runCommand(o *options, cmd *exec.Cmd, signals *signals) error {
 		return exitError(endCode(ended.ProcessState))
 	}
 	return err
-}
-
-// withoutOurs is the environment without an address and a key of the caller's.
-func withoutOurs(environ []string) []string {
-	var out []string
-	for _, pair := range environ {
-		name, _, _ := strings.Cut(pair, "=")
-		if runtime.GOOS == "windows" {
-			name = strings.ToUpper(name)
-		}
-		if name != envURL && name != envKey {
-			out = append(out, pair)
-		}
-	}
-	return out
 }
 
 // notStarted says why a command could not be started, with the shells' exit

@@ -8,8 +8,9 @@ import (
 // signals catches what would end this process while it owns a key, and hands it
 // to the command once that runs.
 type signals struct {
-	caught chan os.Signal
-	ended  chan struct{}
+	caught  chan os.Signal
+	ended   chan struct{}
+	closing func() // what to do at once where this process is about to be ended; set it before passTo
 }
 
 func catchSignals() *signals {
@@ -32,6 +33,9 @@ func (s *signals) passTo(p *os.Process) {
 			case <-s.ended:
 				return
 			case sig := <-s.caught:
+				if endsUs(sig) {
+					s.closing()
+				}
 				if !sharedWithCommand(sig) {
 					_ = p.Signal(sig) // it may have ended by now
 				}

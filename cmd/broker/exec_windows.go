@@ -14,3 +14,9 @@ func sharedWithCommand(os.Signal) bool { return true }
 
 // endCode is the command's exit code; Windows ends nothing by signals.
 func endCode(s *os.ProcessState) int { return s.ExitCode() }
+
+// endsUs reports whether Windows ends this process whatever it does, a few
+// seconds after it was told so: the console, the session or the system closes
+// (HandlerRoutine, "Timeouts"; Go tells it as SIGTERM). The command may be one
+// that goes on.
+func endsUs(sig os.Signal) bool { return sig == syscall.SIGTERM }

@@ -147,13 +147,6 @@ func TestAzCLI(t *testing.T) {
 	}
 }
 
-func TestWithoutOurs(t *testing.T) {
-	got := withoutOurs([]string{"PATH=/bin", "BROKER_KEY=old", "BROKER_URL=http://x", "BROKER_STORE=file", "XBROKER_KEY=1", "BROKER_KEY2=a"})
-	if s := strings.Join(got, " "); s != "PATH=/bin BROKER_STORE=file XBROKER_KEY=1 BROKER_KEY2=a" {
-		t.Errorf("got %s", s)
-	}
-}
-
 func TestUTF8Locale(t *testing.T) {
 	for _, c := range []struct {
 		env  map[string]string

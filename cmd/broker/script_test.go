@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bufio"
 	"bytes"
 	"crypto/tls"
 	"crypto/x509"
@@ -210,8 +211,21 @@ func scriptListen(ts *testscript.TestScript, _ bool, args []string) {
 // consumerMain is a program that a consumer would be: it finds the broker in its
 // environment, asks for a token of the resource in its first argument, says
 // what came back, and ends with the code in its second. With "wait" it runs
-// until a signal.
+// until a signal; with "env" it prints its environment, the key as "KEY"; with
+// "ask" it asks once for each line that it reads.
 func consumerMain() {
+	switch {
+	case len(os.Args) > 1 && os.Args[1] == "env":
+		fmt.Println(strings.ReplaceAll(strings.Join(os.Environ(), "\n"), os.Getenv("BROKER_KEY"), "KEY"))
+		return
+	case len(os.Args) > 1 && os.Args[1] == "ask":
+		for lines := bufio.NewScanner(os.Stdin); lines.Scan(); {
+			if err := askForToken("graph"); err != nil {
+				fmt.Println("none")
+			}
+		}
+		return
+	}
 	if len(os.Args) > 1 && os.Args[1] == "wait" {
 		caught := make(chan os.Signal, 1)
 		signal.Notify(caught, os.Interrupt, syscall.SIGTERM)
@@ -220,24 +234,31 @@ func consumerMain() {
 		fmt.Println("told to end")
 		os.Exit(9)
 	}
-	req, err := http.NewRequest(http.MethodGet, os.Getenv("BROKER_URL")+"/v1/token?resource="+os.Args[1], nil)
-	if err != nil {
+	if err := askForToken(os.Args[1]); err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(1)
+	}
+	if len(os.Args) > 2 {
+		code, _ := strconv.Atoi(os.Args[2])
+		os.Exit(code)
+	}
+}
+
+// askForToken asks the broker of the environment and says what came back.
+func askForToken(resource string) error {
+	req, err := http.NewRequest(http.MethodGet, os.Getenv("BROKER_URL")+"/v1/token?resource="+resource, nil)
+	if err != nil {
+		return err
 	}
 	req.Header.Set("Authorization", "Bearer "+os.Getenv("BROKER_KEY"))
 	res, err := http.DefaultClient.Do(req)
 	if err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		os.Exit(1)
+		return err
 	}
 	defer res.Body.Close()
 	var answer struct{ Account, Resource, Code string }
 	_ = json.NewDecoder(res.Body).Decode(&answer)
 	fmt.Printf("status=%d account=%s resource=%s code=%s keys=%d\n",
 		res.StatusCode, answer.Account, answer.Resource, answer.Code, strings.Count(strings.Join(os.Environ(), "\n"), "BROKER_KEY="))
-	if len(os.Args) > 2 {
-		code, _ := strconv.Atoi(os.Args[2])
-		os.Exit(code)
-	}
+	return nil
 }
