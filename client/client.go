@@ -117,7 +117,7 @@ func New(o Options) (*Client, error) {
 // FromEnvironment makes a Client from BROKER_URL and BROKER_KEY, which broker exec
 // sets.
 func FromEnvironment() (*Client, error) {
-	o := Options{URL: os.Getenv(EnvURL), Key: os.Getenv(EnvKey)}
+	o := Options{URL: os.Getenv(EnvURL), Key: os.Getenv(EnvKey)} //nolint:forbidigo // this runs in other programs, and is asked to
 	if o.URL == "" || o.Key == "" {
 		return nil, fmt.Errorf("client: %s and %s are not both set; start this program with broker exec, or set them", EnvURL, EnvKey)
 	}

@@ -20,8 +20,7 @@
 // command to run. Anything else that the broker says is an *[Error] with the members
 // of its problem document. Look at Code, never at texts:
 //
-//	var signIn *client.SignInRequiredError
-//	if errors.As(err, &signIn) {
+//	if signIn, ok := errors.AsType[*client.SignInRequiredError](err); ok {
 //		log.Printf("%s (%s)", signIn.Problem.Detail, signIn.Command())
 //	}
 //

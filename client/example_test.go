@@ -56,8 +56,7 @@ func ExampleSignInRequiredError() {
 		return
 	}
 	_, err = c.Token(context.Background(), client.Request{Resource: "graph", Account: "ops"})
-	var signIn *client.SignInRequiredError
-	if errors.As(err, &signIn) {
+	if signIn, ok := errors.AsType[*client.SignInRequiredError](err); ok {
 		fmt.Println("run:", signIn.Command())
 	}
 	// Output: run: broker login --account ops

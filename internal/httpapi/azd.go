@@ -52,7 +52,7 @@ func (s *Server) PostAZDToken(c echo.Context) error {
 	if !id.Admin && len(id.Accounts()) > 1 {
 		return badRequest("Several accounts are possible, and azd cannot name one; use the key of a consumer that has one account.")
 	}
-	a, err := s.cfg.Tokens.Token(ctx, id, token.Request{Key: token.Key{Resource: resource}, MinValidity: identityValidity})
+	a, err := s.foreignToken(ctx, id, token.Request{Key: token.Key{Resource: resource}})
 	if err != nil {
 		return err
 	}

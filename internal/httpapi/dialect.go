@@ -1,9 +1,11 @@
 package httpapi
 
 import (
+	"context"
 	"net/http"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/m365-token-broker/broker/internal/cache"
 	"github.com/m365-token-broker/broker/internal/config"
@@ -130,6 +132,32 @@ func withPath(r *http.Request, path string) *http.Request {
 	u.Path, u.RawPath = path, ""
 	out.URL = &u
 	return &out
+}
+
+// foreignValidity is how long a token is good for where there is a choice: MSAL
+// for Python takes one with less than 5 min left for expired, and would ask again
+// at every call; the sidecar's clients keep one for 5 min where they cannot read it.
+const foreignValidity = 10 * time.Minute
+
+// patience is how long a caller waits for a token to be renewed that could be
+// given as it is: the SDK of .NET lets no other call of its process go on meanwhile.
+const patience = 5 * time.Second
+
+// foreignToken gets a token for the caller of a dialect: one with foreignValidity
+// left, if that comes soon.
+func (s *Server) foreignToken(ctx context.Context, id *consumer.Identity, req token.Request) (cache.Answer, error) {
+	req.MinValidity = foreignValidity
+	if req.Force || req.Claims != "" {
+		return s.cfg.Tokens.Token(ctx, id, req)
+	}
+	soon, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+	a, err := s.cfg.Tokens.Token(soon, id, req)
+	if err == nil || soon.Err() == nil || ctx.Err() != nil {
+		return a, err
+	}
+	req.MinValidity = 0
+	return s.cfg.Tokens.Token(ctx, id, req)
 }
 
 // lastOf is the value of a parameter that may be sent more than once if it says

@@ -2,6 +2,8 @@ package httpapi
 
 import (
 	"bytes"
+	"cmp"
+	"context"
 	"errors"
 	"fmt"
 	"net/http"
@@ -11,6 +13,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/m365-token-broker/broker/internal/cache"
@@ -58,10 +61,11 @@ func (fakeNames) InTenant(_, tenant string) bool { return strings.EqualFold(tena
 type noted struct{ issued, refused []string }
 
 func (n *noted) Issued(id *consumer.Identity, key token.Key, etag, requestID string) {
+	who := id.Name
 	if etag == "" || requestID == "" {
-		etag = "incomplete"
+		who = "incomplete"
 	}
-	n.issued = append(n.issued, id.Name+" "+key.Account+" "+key.Resource)
+	n.issued = append(n.issued, who+" "+key.Account+" "+key.Resource)
 }
 
 func (n *noted) Refused(*consumer.Identity, token.Kind, string, string) {
@@ -256,7 +260,6 @@ func TestRefusalsInADialect(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			s.tokens.hook = nil
 			s.tokens.set(entry(t, "CANARY"))
 			c := s.foreign()[name]
 			c.key = key.Reveal()
@@ -270,6 +273,62 @@ func TestRefusalsInADialect(t *testing.T) {
 			}
 			c.header = http.Header{"Origin": {"https://evil.example"}}
 			s.problem(s.do(c), http.StatusForbidden, token.KindDenied)
+			s = newStack(t)
+			s.tokens.hook = func(context.Context) { panic("SECRET") }
+			status := map[string]int{"msi": http.StatusServiceUnavailable}[name]
+			s.refusal(c.path, s.do(s.foreign()[name]), cmp.Or(status, http.StatusInternalServerError), token.KindInternal)
+			if strings.Contains(s.log.String(), "SECRET") {
+				t.Error("the panic's value is in the log")
+			}
 		})
+	}
+}
+
+// Where a renewal takes long, the token at hand is given; where there is none, or
+// another one is demanded, it is waited for.
+func TestADialectWaitsLittle(t *testing.T) {
+	for _, at := range []string{"msi", "azd", "sidecar"} {
+		t.Run(at, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				s := newStack(t)
+				a := lasting(t)
+				slow := slowTokens{fakeTokens: s.tokens, entry: a}
+				s.server.cfg.Tokens = slow
+				began := time.Now()
+				if res := s.do(s.foreign()[at]); res.StatusCode != http.StatusOK || time.Since(began) != patience {
+					t.Errorf("status %d after %v", res.StatusCode, time.Since(began))
+				}
+				began = time.Now()
+				forced := call{path: "/AuthorizationHeader/graph?optionsOverride.AcquireTokenOptions.ForceRefresh=true", key: s.crm}
+				if res := s.do(forced); res.StatusCode != http.StatusOK || time.Since(began) != longRenewal {
+					t.Errorf("forced: status %d after %v", res.StatusCode, time.Since(began))
+				}
+				ctx, cancel := context.WithCancel(t.Context())
+				cancel()
+				gone := s.foreign()[at]
+				gone.ctx = ctx
+				s.do(gone)
+			})
+		})
+	}
+}
+
+const longRenewal = 15 * time.Second
+
+// slowTokens has a token with little time left, and is slow to get another.
+type slowTokens struct {
+	*fakeTokens
+	entry cache.Answer
+}
+
+func (f slowTokens) Token(ctx context.Context, _ *consumer.Identity, req token.Request) (cache.Answer, error) {
+	if req.MinValidity == 0 && !req.Force {
+		return f.entry, nil
+	}
+	select {
+	case <-time.After(longRenewal):
+		return f.entry, nil
+	case <-ctx.Done():
+		return cache.Answer{}, token.AsError(ctx.Err())
 	}
 }

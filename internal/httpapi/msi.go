@@ -7,7 +7,6 @@ import (
 	"net/url"
 	"strconv"
 	"strings"
-	"time"
 
 	"github.com/labstack/echo/v4"
 
@@ -22,11 +21,6 @@ import (
 // identityVersion is the first api-version whose answer has this form: before it
 // expires_on was a date, or expires_in was needed. Later ones add parameters only.
 const identityVersion = "2019-08-01"
-
-// identityValidity is how long a token is good for where there is a choice: MSAL
-// for Python takes one with less than 5 min left for expired, and would ask again
-// at every call.
-const identityValidity = 10 * time.Minute
 
 const maxForeign = 1024 // bytes of a resource or scope, as openapi/broker.yaml states
 
@@ -81,11 +75,10 @@ func (s *Server) GetManagedIdentityToken(c echo.Context) error {
 	if req.Key.Account == "" && len(id.Accounts()) > 1 {
 		return badRequest("Several accounts are possible; name one in client_id: " + strings.Join(id.Accounts(), ", "))
 	}
-	req.MinValidity = identityValidity
-	a, err := s.cfg.Tokens.Token(ctx, id, req)
+	a, err := s.foreignToken(ctx, id, req)
 	if err == nil && isToken(a, in.revoked) {
 		req.Force = true
-		a, err = s.cfg.Tokens.Token(ctx, id, req)
+		a, err = s.foreignToken(ctx, id, req)
 	}
 	if err != nil {
 		return err

@@ -93,9 +93,7 @@ func (s *Server) authorizationHeader(c echo.Context, id *consumer.Identity) erro
 	if len(id.Accounts()) > 1 && !id.Admin {
 		return badRequest("Several accounts are possible, and this protocol cannot name one; use the key of a consumer that has one account.")
 	}
-	a, err := s.cfg.Tokens.Token(ctx, id, token.Request{
-		Key: token.Key{Resource: resource}, MinValidity: identityValidity, Claims: in.claims, Force: in.force,
-	})
+	a, err := s.foreignToken(ctx, id, token.Request{Key: token.Key{Resource: resource}, Claims: in.claims, Force: in.force})
 	if err != nil {
 		return err
 	}
