@@ -12,8 +12,29 @@ import (
 	"testing"
 )
 
+// listenLocal is a Unix socket.
+func listenLocal(t *testing.T) net.Listener {
+	t.Helper()
+	dir, err := os.MkdirTemp("", "peer") // t.TempDir can be too long for a socket
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { os.RemoveAll(dir) })
+	l, err := net.Listen("unix", filepath.Join(dir, "s"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { l.Close() })
+	return l
+}
+
+func dialLocal(network, address string) (net.Conn, error) { return net.Dial(network, address) }
+
 // playHere are the roles that only Linux has.
 func playHere(role, network, address string) error {
+	if role == "disguise" {
+		return disguise()
+	}
 	conn, err := net.Dial(network, address)
 	if err != nil {
 		return err
@@ -150,6 +171,66 @@ func TestSeenFromHere(t *testing.T) {
 		if got := seenFromHere(path, f.file); got != want {
 			t.Errorf("%s: %q", path, got)
 		}
+	}
+}
+
+// disguise runs in a mount namespace of its own: it covers the directory of the right
+// program with that of another one, and runs that under the right one's path.
+func disguise() error {
+	right, other := os.Getenv("PEER_TEST_RIGHT"), os.Getenv("PEER_TEST_OTHER")
+	if err := syscall.Mount("", "/", "", syscall.MS_REC|syscall.MS_PRIVATE, ""); err != nil {
+		return err
+	}
+	if err := syscall.Mount(filepath.Dir(other), filepath.Dir(right), "", syscall.MS_BIND, ""); err != nil {
+		return err
+	}
+	if err := os.Setenv("PEER_TEST_ROLE", "dial"); err != nil {
+		return err
+	}
+	return syscall.Exec(right, []string{right}, os.Environ())
+}
+
+// TestDisguise: any user can make a mount namespace, in which a program of his has the
+// path of any other one. The kernel tells us that path.
+func TestDisguise(t *testing.T) {
+	right, other := filepath.Join(t.TempDir(), "program"), copied(t)
+	if err := os.WriteFile(right, []byte("the one that is trusted"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	l := listen(t, "127.0.0.1:0")
+	child := exec.Command(other)
+	child.Env = append(os.Environ(), "PEER_TEST_ROLE=disguise", "PEER_TEST_NETWORK=tcp", "PEER_TEST_ADDRESS="+l.Addr().String(),
+		"PEER_TEST_RIGHT="+right, "PEER_TEST_OTHER="+other)
+	child.Stderr = os.Stderr
+	child.SysProcAttr = &syscall.SysProcAttr{
+		Cloneflags:  syscall.CLONE_NEWUSER | syscall.CLONE_NEWNS,
+		UidMappings: []syscall.SysProcIDMap{{HostID: os.Getuid(), Size: 1}},
+		GidMappings: []syscall.SysProcIDMap{{HostID: os.Getgid(), Size: 1}},
+	}
+	if err := child.Start(); err != nil {
+		t.Logf("no user namespaces here: %v", err)
+		return
+	}
+	ended := make(chan error, 1)
+	go func() { ended <- child.Wait(); l.Close() }()
+	t.Cleanup(func() { _ = child.Process.Kill(); <-ended })
+	conn, err := l.Accept()
+	if err != nil {
+		t.Log("nothing can be mounted in user namespaces here")
+		return
+	}
+	defer conn.Close()
+	c := NewConn(conn, nil)
+	told, err := os.Readlink(programLink(child.Process.Pid))
+	if err != nil || told != right {
+		t.Logf("this kernel tells %q, %v", told, err)
+	}
+	p, err := c.Process(t.Context())
+	if err != nil || p.PID != child.Process.Pid || p.Image != "" {
+		t.Errorf("%+v, %v", p, err)
+	}
+	if sum, err := c.SHA256(t.Context()); err != nil || sum != hashOf(t, other) {
+		t.Errorf("digest %s, %v", sum, err)
 	}
 }
 

@@ -11,7 +11,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"runtime"
 	"strings"
 	"sync"
 	"testing"
@@ -22,7 +21,7 @@ import (
 func play(role, network, address string) error {
 	switch role {
 	case "dial": // connects, and waits for the end
-		conn, err := net.Dial(network, address)
+		conn, err := dialLocal(network, address)
 		if err != nil {
 			return err
 		}
@@ -67,18 +66,8 @@ func startProgram(t *testing.T, program, role string, l net.Listener) *exec.Cmd 
 func listeners(t *testing.T) map[string]net.Listener {
 	t.Helper()
 	all := map[string]net.Listener{"tcp": listen(t, "127.0.0.1:0")}
-	if runtime.GOOS == "linux" {
-		dir, err := os.MkdirTemp("", "peer") // t.TempDir can be too long for a socket
-		if err != nil {
-			t.Fatal(err)
-		}
-		t.Cleanup(func() { os.RemoveAll(dir) })
-		l, err := net.Listen("unix", filepath.Join(dir, "s"))
-		if err != nil {
-			t.Fatal(err)
-		}
-		t.Cleanup(func() { l.Close() })
-		all["unix"] = l
+	if l := listenLocal(t); l != nil {
+		all[l.Addr().Network()] = l
 	}
 	return all
 }
