@@ -134,5 +134,5 @@ func (p *parts) resolveConsumer(s consumer.Spec) (consumer.Spec, error) {
 		return s, token.NewError(token.KindInvalidRequest, op, fmt.Sprintf("There is no account %q on this machine; write it as whoami shows it, or as a SID or user ID.", s.User))
 	}
 	s.UserID = id
-	return s, nil
+	return s, p.checkTokenFile(s)
 }

@@ -297,6 +297,7 @@ var reveals = map[string]int{
 	"internal/entra":    2,
 	"internal/httpapi":  2,
 	"internal/notify":   2,
+	"internal/sink":     3,
 	"internal/token":    2,
 }
 

@@ -133,6 +133,35 @@ func (w *world) rotateUntilKilled(l *life, resources []string) {
 	group.Wait()
 }
 
+// A token file that a killed broker left behind is replaced by the next one, and
+// removed where its consumer is gone.
+func TestKillsLeaveNoTokenFile(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, worldOptions{})
+	w.ready()
+	kept, gone := filepath.Join(t.TempDir(), "kept"), filepath.Join(t.TempDir(), "gone")
+	for _, path := range []string{kept, gone} {
+		w.addFile(filepath.Base(path), path, "raw")
+	}
+	w.stop()
+	l := begin(t, w)
+	defer func() { l.kill() }()
+	l.await(w)
+	w.fileHolds("of the first life", kept, w.token("graph").AccessToken+"\n")
+	w.fileHolds("of the first life", gone, w.token("graph").AccessToken+"\n")
+	l.kill()
+	w.client.CloseIdleConnections()
+	if _, err := os.Stat(kept); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Remove(w.path("conf/conf.d/gone.yaml")); err != nil {
+		t.Fatal(err)
+	}
+	w.start()
+	w.fileHolds("of the second life", kept, w.token("graph").AccessToken+"\n")
+	w.fileHolds("of nobody", gone, "")
+}
+
 // SIGTERM while a caller waits for a slow authority: the caller is answered, the
 // process ends well within its ten seconds, and the rotated refresh token, the
 // only one that this authority still takes, is in the store.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"net"
 	"os"
+	"slices"
 
 	"github.com/m365-token-broker/broker/internal/broker"
 	"github.com/m365-token-broker/broker/internal/config"
@@ -63,7 +64,7 @@ func (p *parts) status(ctx context.Context, listen string) httpapi.Status {
 	loaded := p.watcher.Current()
 	s := httpapi.Status{
 		Version: version(), Commit: commit(), Pid: os.Getpid(), StartedAt: p.started, Listen: p.listening(listen),
-		ConfigFile: configName(loaded), StateDir: loaded.Places.StateDir, Cloud: string(loaded.Config.Cloud), Warnings: loaded.Warnings,
+		ConfigFile: configName(loaded), StateDir: loaded.Places.StateDir, Cloud: string(loaded.Config.Cloud), Warnings: slices.Concat(loaded.Warnings, p.fileWarnings()),
 		SignInsPending: p.desk.Waiting(),
 		Ews:            p.ewsUsage().Consumers,
 		Store:          httpapi.StoreStatus{Kind: httpapi.StoreStatusKind(p.storeInfo.Kind), Description: p.storeInfo.String(), Usable: true},

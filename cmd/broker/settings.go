@@ -79,5 +79,6 @@ func (p *parts) apply(_, after *config.Loaded, changes []config.Change) error {
 	if err := p.consumers.ReplaceAsOf(p.specs(cfg), after.ReadOn); err != nil {
 		return err
 	}
+	p.files.Configure(tokenFiles(cfg))
 	return p.tel.SetLevel(string(cfg.Telemetry.LogLevel))
 }

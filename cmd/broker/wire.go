@@ -29,6 +29,7 @@ import (
 	"github.com/m365-token-broker/broker/internal/peer"
 	"github.com/m365-token-broker/broker/internal/refresh"
 	"github.com/m365-token-broker/broker/internal/signin"
+	"github.com/m365-token-broker/broker/internal/sink"
 	"github.com/m365-token-broker/broker/internal/telemetry"
 	"github.com/m365-token-broker/broker/internal/token"
 )
@@ -63,6 +64,7 @@ type parts struct {
 	desk      *signin.Desk
 	broker    *broker.Broker
 	consumers *consumer.Registry
+	files     *sink.Keeper
 	ews       *ews.Usage
 	notifier  *notify.Notifier
 	outlook   *mapiadapter.Adapter
@@ -114,6 +116,7 @@ func wire(ctx context.Context, loaded *config.Loaded, w wiring) (*parts, error) 
 	p.desk = signin.New(signin.Config{
 		Authority: observedAuthority{next: p.entra, tel: p.tel}, Log: p.log, Changed: p.tellSignIn,
 		Keep: func(ctx context.Context, account string, g token.Grant) (string, error) {
+			defer p.files.Poke() // they may be waiting for this
 			return p.broker.Keep(ctx, account, g)
 		},
 	})
@@ -132,6 +135,7 @@ func wire(ctx context.Context, loaded *config.Loaded, w wiring) (*parts, error) 
 	if err := p.consumers.Replace(p.specs(cfg)); err != nil {
 		return nil, err
 	}
+	p.wireTokenFiles(cfg)
 	if _, err := p.tel.Observe(p.samples); err != nil {
 		return nil, fmt.Errorf("feed the gauges: %w", err)
 	}
@@ -213,6 +217,7 @@ func (p *parts) tasks() []lifecycle.Task {
 	}
 	return append(append(tasks, p.apiTasks()...),
 		lifecycle.Task{Name: "notifications", Run: p.notifier.Run},
+		lifecycle.Task{Name: "token files", Run: p.files.Run},
 		lifecycle.Task{Name: "EWS counts", Run: p.ews.Run},
 		lifecycle.Task{Name: "Outlook targets", Run: p.outlook.Run},
 		lifecycle.Task{Name: "warm-up", Run: p.warm})
