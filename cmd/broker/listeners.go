@@ -64,7 +64,7 @@ func (w *wiring) openPipe(cfg config.Config) error {
 	for _, user := range cfg.PipeUsers {
 		sid, err := sidOf(user)
 		if err != nil {
-			return fmt.Errorf("open the setting pipe for pipe_users: %w", err)
+			return fmt.Errorf("open the setting pipe for pipe_users: %w; correct the name, or make the account", err)
 		}
 		sids = append(sids, sid)
 	}

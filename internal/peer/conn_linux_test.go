@@ -13,7 +13,7 @@ import (
 )
 
 // listenLocal is a Unix socket.
-func listenLocal(t *testing.T) net.Listener {
+func listenLocal(t testing.TB) net.Listener {
 	t.Helper()
 	dir, err := os.MkdirTemp("", "peer") // t.TempDir can be too long for a socket
 	if err != nil {

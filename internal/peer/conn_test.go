@@ -63,7 +63,7 @@ func startProgram(t *testing.T, program, role string, l net.Listener) *exec.Cmd 
 }
 
 // listeners are those of this system whose connections can be asked for.
-func listeners(t *testing.T) map[string]net.Listener {
+func listeners(t testing.TB) map[string]net.Listener {
 	t.Helper()
 	all := map[string]net.Listener{"tcp": listen(t, "127.0.0.1:0")}
 	if l := listenLocal(t); l != nil {
@@ -347,49 +347,41 @@ func TestDigests(t *testing.T) {
 
 // The cost of what a request of a tied consumer asks for.
 func BenchmarkConn(b *testing.B) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		b.Fatal(err)
+	for name, l := range listeners(b) {
+		b.Run(name, func(b *testing.B) { benchmarkConn(b, l) })
 	}
-	defer l.Close()
-	client, err := net.Dial("tcp", l.Addr().String())
+}
+
+func benchmarkConn(b *testing.B, l net.Listener) {
+	accepted := make(chan net.Conn, 1)
+	go func() {
+		conn, _ := l.Accept()
+		accepted <- conn
+	}()
+	client, err := dialLocal(l.Addr().Network(), l.Addr().String())
 	if err != nil {
 		b.Fatal(err)
 	}
 	defer client.Close()
-	conn, err := l.Accept()
-	if err != nil {
-		b.Fatal(err)
-	}
+	conn := <-accepted
 	defer conn.Close()
-	b.Run("first", func(b *testing.B) {
-		for b.Loop() {
-			if _, err := NewConn(conn, nil).Process(b.Context()); err != nil {
-				b.Fatal(err)
-			}
-		}
-	})
 	c := NewConn(conn, nil)
-	b.Run("again", func(b *testing.B) {
-		for b.Loop() {
-			if _, err := c.Process(b.Context()); err != nil {
-				b.Fatal(err)
+	for _, bench := range []struct {
+		name string
+		run  func() error
+	}{
+		{"new", func() error { NewConn(conn, c.digests); return nil }},
+		{"first", func() error { _, err := NewConn(conn, nil).Process(b.Context()); return err }},
+		{"again", func() error { _, err := c.Process(b.Context()); return err }},
+		{"confirm", func() error { return c.Confirm(b.Context()) }},
+		{"ancestors", func() error { c.chain = nil; _, err := c.DescendsFrom(b.Context(), Root{}); return err }},
+	} {
+		b.Run(bench.name, func(b *testing.B) {
+			for b.Loop() {
+				if err := bench.run(); err != nil {
+					b.Fatal(err)
+				}
 			}
-		}
-	})
-	b.Run("confirm", func(b *testing.B) {
-		for b.Loop() {
-			if err := c.Confirm(b.Context()); err != nil {
-				b.Fatal(err)
-			}
-		}
-	})
-	b.Run("ancestors", func(b *testing.B) {
-		for b.Loop() {
-			c.chain = nil
-			if _, err := c.DescendsFrom(b.Context(), Root{}); err != nil {
-				b.Fatal(err)
-			}
-		}
-	})
+		})
+	}
 }

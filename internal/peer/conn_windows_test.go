@@ -16,7 +16,7 @@ func playHere(role, _, _ string) error { return errors.New("no such role: " + ro
 
 // listenLocal is a named pipe. Under Wine the first client gets the instance that
 // only holds the name, so that one is taken up here.
-func listenLocal(t *testing.T) net.Listener {
+func listenLocal(t testing.TB) net.Listener {
 	t.Helper()
 	name := fmt.Sprintf(`\\.\pipe\m365-peer-test-%d-%s`, os.Getpid(), t.Name())
 	l, err := winio.ListenPipe(name, nil)
