@@ -38,6 +38,7 @@ func (s *Server) SignOut(c echo.Context, name AccountPath) error {
 	if err := s.cfg.Accounts.SignOut(c.Request().Context(), name); err != nil {
 		return inPath(err)
 	}
+	s.did(c, "signout", name)
 	return c.NoContent(http.StatusNoContent)
 }
 

@@ -36,6 +36,7 @@ func (s *Server) AddConsumer(c echo.Context) error {
 	if err != nil {
 		return err
 	}
+	s.did(c, "consumer.added", v.Name)
 	return answer(c, http.StatusCreated, newKeyOf(key, v))
 }
 
@@ -61,6 +62,7 @@ func (s *Server) RemoveConsumer(c echo.Context, name ConsumerPath) error {
 	if err := s.cfg.Consumers.Remove(c.Request().Context(), name); err != nil {
 		return err
 	}
+	s.did(c, "consumer.removed", name)
 	return c.NoContent(http.StatusNoContent)
 }
 
@@ -81,6 +83,7 @@ func (s *Server) RotateConsumer(c echo.Context, name ConsumerPath) error {
 	if err != nil {
 		return err
 	}
+	s.did(c, "consumer.rotated", v.Name)
 	return answer(c, http.StatusOK, newKeyOf(key, v))
 }
 

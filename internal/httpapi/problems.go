@@ -144,6 +144,7 @@ func (s *Server) note(w http.ResponseWriter, r *http.Request, err error) Problem
 	}
 	p.Instance = w.Header().Get(headerRequestID)
 	s.log(r.Context(), p.Instance, p.Status, e)
+	s.refused(r, e.Kind, p.Instance)
 	return p
 }
 
@@ -166,7 +167,8 @@ func (s *Server) failEcho(err error, c echo.Context) {
 	if he, ok := errors.AsType[*echo.HTTPError](err); ok {
 		err = fromEcho(he)
 	}
-	s.refuse(c.Response(), c.Request(), err)
+	r := c.Request()
+	s.refuse(c.Response(), r.WithContext(withRoute(r.Context(), s.routeOf(c))), err)
 }
 
 // fromEcho is for the errors that echo and the generated code make; their texts

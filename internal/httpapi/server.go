@@ -181,7 +181,7 @@ func (s *Server) serve(w http.ResponseWriter, r *http.Request) {
 		if s.cfg.GateRefused != nil {
 			s.cfg.GateRefused(r.Context(), why)
 		}
-		s.fail(w, r, err)
+		s.fail(w, r.WithContext(withRoute(r.Context(), "gate "+why)), err)
 		return
 	}
 	s.inner.ServeHTTP(w, r)

@@ -55,6 +55,7 @@ func (s *Server) getToken(w http.ResponseWriter, r *http.Request, id *consumer.I
 			return nil
 		}
 	}
+	s.issued(w, id, answer)
 	s.writeToken(w, answer)
 	return nil
 }
@@ -138,6 +139,7 @@ func (s *Server) PostToken(c echo.Context) error {
 	if err != nil {
 		return err
 	}
+	s.issued(c.Response(), identityOf(ctx), answer)
 	s.writeToken(c.Response(), answer)
 	return nil
 }
