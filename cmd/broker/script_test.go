@@ -14,6 +14,7 @@ import (
 	"os"
 	"os/exec"
 	"os/signal"
+	"os/user"
 	"path/filepath"
 	"slices"
 	"strconv"
@@ -44,6 +45,9 @@ func TestMain(m *testing.M) {
 //	revoke user               ends the user's grants at the sandbox
 //	setenv NAME file          puts a file's text into the environment
 //	listenon NAME             takes a port and puts its address into NAME
+//	program file [text]       makes a program like "consumer", with text behind its end
+//
+// ME is the account that the script runs as, as the system says it.
 func TestScripts(t *testing.T) {
 	testscript.Run(t, testscript.Params{
 		Dir:                 "testdata/script",
@@ -54,7 +58,7 @@ func TestScripts(t *testing.T) {
 			"code": scriptCode, "waitfile": scriptWait(true), "waitgone": scriptWait(false),
 			"pending": func(ts *testscript.TestScript, _ bool, _ []string) { pendingCode(ts) },
 			"approve": scriptApprove, "decline": scriptDecline, "fault": scriptFault, "revoke": scriptRevoke,
-			"setenv": scriptSetenv, "listenon": scriptListen,
+			"setenv": scriptSetenv, "listenon": scriptListen, "program": scriptProgram,
 		},
 	})
 }
@@ -71,6 +75,11 @@ func setupScript(env *testscript.Env) error {
 	env.Setenv("BROKER_STATE_DIR", filepath.Join(env.WorkDir, "state"))
 	env.Setenv("BROKER_STORE", "file")
 	env.Setenv("BROKER_LISTEN", "127.0.0.1:0")
+	me, err := user.Current()
+	if err != nil {
+		return err
+	}
+	env.Setenv("ME", me.Uid)
 	return os.MkdirAll(home, 0o700)
 }
 
@@ -206,6 +215,17 @@ func scriptListen(ts *testscript.TestScript, _ bool, args []string) {
 	ts.Check(err)
 	ts.Defer(func() { _ = l.Close() })
 	ts.Setenv(args[0], l.Addr().String())
+}
+
+// scriptProgram copies this very binary: to the system that is another program.
+func scriptProgram(ts *testscript.TestScript, _ bool, args []string) {
+	self, err := os.Executable()
+	ts.Check(err)
+	text, err := os.ReadFile(self)
+	ts.Check(err)
+	name := ts.MkAbs(args[0]) + ts.Getenv("exe")
+	ts.Check(os.MkdirAll(filepath.Dir(name), 0o700))
+	ts.Check(os.WriteFile(name, append(text, strings.Join(args[1:], " ")...), 0o700))
 }
 
 // consumerMain is a program that a consumer would be: it finds the broker in its
