@@ -297,6 +297,7 @@ var reveals = map[string]int{
 	"internal/entra":    2,
 	"internal/httpapi":  2,
 	"internal/notify":   2,
+	"internal/proxy":    1, // the token, into the request for the resource
 	"internal/sink":     3,
 	"internal/token":    2,
 }

@@ -35,6 +35,7 @@ func (p *parts) apiConfig() httpapi.Config {
 		Status:      func(ctx context.Context) httpapi.Status { return p.status(ctx, listen) },
 		Ready:       p.ready,
 		Doctor:      p.examine,
+		Proxy:       p.proxy,
 		EWSUsage:    p.ewsUsage,
 		EWSReset:    p.ews.Reset,
 		Dialects:    func() config.Dialects { return p.loaded.Config.Dialects },

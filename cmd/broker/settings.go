@@ -72,6 +72,9 @@ func (p *parts) apply(_, after *config.Loaded, changes []config.Change) error {
 	}
 	cfg.Cloud, cfg.Authority, cfg.Tenant, cfg.ClientID, cfg.Resources = running.Cloud, running.Authority, running.Tenant, running.ClientID, p.resources
 	p.broker.Forget(p.book.Configure(aliases(cfg), cfg.App("")))
+	if err := p.proxy.Configure(bases(cfg.Resources)); err != nil {
+		return err
+	}
 	p.broker.Configure(settings(cfg))
 	if err := p.outlook.Configure(targets(cfg)); err != nil {
 		p.log.Error("an Outlook target cannot work", slog.Any("error", err))

@@ -27,6 +27,7 @@ import (
 	"github.com/m365-token-broker/broker/internal/mapiadapter/desktop"
 	"github.com/m365-token-broker/broker/internal/notify"
 	"github.com/m365-token-broker/broker/internal/peer"
+	"github.com/m365-token-broker/broker/internal/proxy"
 	"github.com/m365-token-broker/broker/internal/refresh"
 	"github.com/m365-token-broker/broker/internal/signin"
 	"github.com/m365-token-broker/broker/internal/sink"
@@ -66,6 +67,7 @@ type parts struct {
 	consumers *consumer.Registry
 	files     *sink.Keeper
 	ews       *ews.Usage
+	proxy     *proxy.Proxy
 	notifier  *notify.Notifier
 	outlook   *mapiadapter.Adapter
 	desktop   desktop.Desktop // nil: an agent of its own touches Outlook, or nobody
@@ -124,6 +126,9 @@ func wire(ctx context.Context, loaded *config.Loaded, w wiring) (*parts, error) 
 		Book: p.book, Cache: p.cache, SignIns: p.desk, Settings: settings(cfg), Wake: p.scheduler.Wake, Problems: problems,
 	})
 	redeemer.Scopes = p.broker.Scopes
+	if err := p.wireProxy(w.upstream); err != nil {
+		return nil, err
+	}
 	p.watcher = config.NewWatcher(config.WatchConfig{Loaded: loaded, Logger: p.log, Apply: p.apply})
 	if err := p.wireOutlook(ctx, w); err != nil {
 		return nil, err

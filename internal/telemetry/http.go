@@ -3,6 +3,7 @@ package telemetry
 import (
 	"context"
 	"net/http"
+	"net/url"
 	"strings"
 
 	"go.opentelemetry.io/contrib/instrumentation/net/http/otelhttp"
@@ -59,12 +60,56 @@ func (t *Telemetry) SetRoute(ctx context.Context, pattern string) {
 // TransportOption changes what Transport does.
 type TransportOption func(*transportConfig)
 
-type transportConfig struct{ propagator propagation.TextMapPropagator }
+type transportConfig struct {
+	propagator propagation.TextMapPropagator
+	noPath     bool
+}
 
-// SendTraceparent hands the trace on to the server, for a proxy whose caller
-// asked for it by sending a traceparent.
+// SendTraceparent hands the trace on to the server, for a proxy: where the request
+// has a traceparent, because its caller asked for it by sending one.
 func SendTraceparent() TransportOption {
-	return func(c *transportConfig) { c.propagator = propagation.TraceContext{} }
+	return func(c *transportConfig) { c.propagator = onlyInPlace{} }
+}
+
+// onlyInPlace puts the trace in the place of the one that a request came with.
+type onlyInPlace struct{ propagation.TraceContext }
+
+// Inject implements propagation.TextMapPropagator.
+func (p onlyInPlace) Inject(ctx context.Context, carrier propagation.TextMapCarrier) {
+	if carrier.Get("traceparent") != "" {
+		p.TraceContext.Inject(ctx, carrier)
+	}
+}
+
+// WithoutPath keeps the path out of the spans, where it is not ours to tell: it
+// can hold names and search words.
+func WithoutPath() TransportOption {
+	return func(c *transportConfig) { c.noPath = true }
+}
+
+// pathless keeps paths from the transport within it, which makes the span.
+type pathless struct{ traced http.RoundTripper }
+
+// fullURL is the key of the URL in the context of a request whose path is hidden.
+type fullURL struct{}
+
+// RoundTrip implements http.RoundTripper.
+func (p pathless) RoundTrip(r *http.Request) (*http.Response, error) {
+	hidden := r.WithContext(context.WithValue(r.Context(), fullURL{}, r.URL))
+	hidden.URL = &url.URL{Scheme: r.URL.Scheme, Host: r.URL.Host}
+	return p.traced.RoundTrip(hidden)
+}
+
+// shown gives them back behind it.
+type shown struct{ next http.RoundTripper }
+
+// RoundTrip implements http.RoundTripper.
+func (s shown) RoundTrip(r *http.Request) (*http.Response, error) {
+	if full, ok := r.Context().Value(fullURL{}).(*url.URL); ok {
+		r = r.WithContext(r.Context()) // a copy
+		r.URL = full
+	}
+	return s.next.RoundTrip(r)
 }
 
 // Transport puts a client span around every request of next: method, host,
@@ -83,10 +128,17 @@ func (t *Telemetry) Transport(next http.RoundTripper, opts ...TransportOption) h
 	for _, opt := range opts {
 		opt(&cfg)
 	}
-	return otelhttp.NewTransport(next,
+	if cfg.noPath {
+		next = shown{next}
+	}
+	traced := otelhttp.NewTransport(next,
 		otelhttp.WithTracerProvider(t.traces),
 		otelhttp.WithMeterProvider(noop.NewMeterProvider()),
 		otelhttp.WithPropagators(cfg.propagator),
 		otelhttp.WithSpanNameFormatter(func(_ string, r *http.Request) string { return r.Method }),
 	)
+	if cfg.noPath {
+		return pathless{traced}
+	}
+	return traced
 }

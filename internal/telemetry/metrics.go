@@ -9,6 +9,8 @@ import (
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 	"go.opentelemetry.io/otel/attribute"
 	"go.opentelemetry.io/otel/metric"
+
+	"github.com/m365-token-broker/broker/internal/token"
 )
 
 // instruments are the metrics that are counted rarely enough for the SDK.
@@ -18,6 +20,8 @@ type instruments struct {
 	credstoreErrors metric.Int64Counter
 	mapiTriggers    metric.Int64Counter
 	ewsCalls        metric.Int64Counter
+	proxyRequests   metric.Int64Counter
+	proxyDuration   metric.Float64Histogram
 	mapiState       metric.Int64ObservableGauge
 	mapiFreshness   metric.Int64ObservableGauge
 	mapiProofAge    metric.Float64ObservableGauge
@@ -34,6 +38,8 @@ func newInstruments(m metric.Meter) (instruments, error) {
 		credstoreErrors: b.counter(MetricCredstoreErrors),
 		mapiTriggers:    b.counter(MetricMAPITriggers),
 		ewsCalls:        b.counter(MetricEWSCalls),
+		proxyRequests:   b.counter(MetricProxyRequests),
+		proxyDuration:   b.seconds(MetricProxyDuration),
 		mapiState:       b.intGauge(MetricMAPIState),
 		mapiFreshness:   b.intGauge(MetricMAPIFreshness),
 		mapiProofAge:    b.floatGauge(MetricMAPIProofAge),
@@ -61,6 +67,18 @@ func (b *builder) counter(name string) metric.Int64Counter {
 	c, err := b.meter.Int64Counter(name, metric.WithUnit(row.unit), metric.WithDescription(row.about))
 	b.keep(err)
 	return c
+}
+
+// seconds makes a histogram of times, with the buckets of durationBounds.
+func (b *builder) seconds(name string) metric.Float64Histogram {
+	row := describe(name)
+	bounds := make([]float64, len(durationBounds))
+	for i, d := range durationBounds {
+		bounds[i] = d.Seconds()
+	}
+	h, err := b.meter.Float64Histogram(name, metric.WithUnit(row.unit), metric.WithDescription(row.about), metric.WithExplicitBucketBoundaries(bounds...))
+	b.keep(err)
+	return h
 }
 
 func (b *builder) floatGauge(name string) metric.Float64ObservableGauge {
@@ -95,6 +113,28 @@ func (t *Telemetry) CredstoreError(ctx context.Context, operation, reason string
 func (t *Telemetry) EWSCall(ctx context.Context, consumer, operation string) {
 	t.instruments.ewsCalls.Add(ctx, 1, metric.WithAttributes(
 		attribute.String(AttrConsumer, label(consumer)), attribute.String(AttrEWSOperation, label(operation))))
+}
+
+// ProxyResult is how a request through the proxy ended.
+type ProxyResult struct {
+	Consumer string        // its label
+	Resource string        // configured name; "" where the caller's was none
+	Status   int           // of the resource's answer; 0 where there was none
+	Err      error         // why there was none, or why it broke off
+	Took     time.Duration // until the answer began
+}
+
+// ProxyRequest counts a request that went through the proxy.
+func (t *Telemetry) ProxyRequest(ctx context.Context, r ProxyResult) {
+	outcome := outcomeOK
+	if r.Err != nil {
+		outcome = int(token.KindOf(r.Err))
+	}
+	set := metric.WithAttributeSet(attribute.NewSet(
+		attribute.String(AttrConsumer, label(r.Consumer)), attribute.String(AttrResource, label(r.Resource)),
+		attribute.Int(AttrHTTPStatus, r.Status), attribute.String(AttrOutcome, outcomeName(outcome))))
+	t.instruments.proxyRequests.Add(ctx, 1, set)
+	t.instruments.proxyDuration.Record(ctx, r.Took.Seconds(), set)
 }
 
 // AccountSample is what the gauges show of one account.

@@ -43,6 +43,8 @@ const (
 	MetricMAPIProofAge    = "broker.mapi.proof.age"
 	MetricCredstoreErrors = "broker.credstore.errors"
 	MetricEWSCalls        = "broker.ews.calls"
+	MetricProxyRequests   = "broker.proxy.requests"
+	MetricProxyDuration   = "broker.proxy.request.duration"
 )
 
 // Names of attributes that we set ourselves.
@@ -124,6 +126,8 @@ var metricTable = []metricName{
 	{MetricMAPIProofAge, "s", "Time since an Outlook target's access was proved.", []string{AttrMAPITarget}},
 	{MetricCredstoreErrors, "{error}", "Failed operations of the credential store.", []string{AttrOperation, AttrReason}},
 	{MetricEWSCalls, "{call}", "Calls of Exchange Web Services through the proxy.", []string{AttrConsumer, AttrEWSOperation}},
+	{MetricProxyRequests, "{request}", "Requests of consumers through the proxy.", []string{AttrConsumer, AttrResource, AttrHTTPStatus, AttrOutcome}},
+	{MetricProxyDuration, "s", "Time until the answer to a request through the proxy began.", []string{AttrConsumer, AttrResource, AttrHTTPStatus, AttrOutcome}},
 }
 
 // describe finds a metric's row.

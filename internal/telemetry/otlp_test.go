@@ -49,6 +49,7 @@ func story(t *testing.T, tel *Telemetry) {
 	tel.GateRefusal(t.Context(), "host")
 	tel.CredstoreError(t.Context(), "save", "locked")
 	tel.EWSCall(t.Context(), "crm", "FindItem")
+	tel.ProxyRequest(t.Context(), ProxyResult{Consumer: "crm", Resource: "ews", Status: 200, Took: time.Millisecond})
 	stop, err := tel.Observe(func() []AccountSample {
 		return []AccountSample{{
 			Account: "ops@contoso.com", State: "degraded", RefreshTokenOn: time.Now().Add(-time.Hour),

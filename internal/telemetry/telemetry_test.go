@@ -126,6 +126,7 @@ func TestPrometheus(t *testing.T) {
 	tel.GateRefusal(t.Context(), "origin")
 	tel.CredstoreError(t.Context(), "load", "locked")
 	tel.EWSCall(t.Context(), "crm", "FindItem")
+	tel.ProxyRequest(t.Context(), ProxyResult{Consumer: "crm", Resource: "ews", Status: 200, Took: time.Millisecond})
 
 	text := scrape(t, tel)
 	hash := tel.AccountHash("ops@contoso.com")
@@ -135,6 +136,8 @@ func TestPrometheus(t *testing.T) {
 		`broker_token_request_duration_seconds_count{broker_consumer="crm",broker_outcome="ok",broker_resource="graph",broker_token_source="cache"} 1`,
 		`broker_token_refreshes_total{broker_outcome="upstream-timeout",broker_resource="graph"} 1`,
 		`broker_ews_calls_total{broker_consumer="crm",broker_ews_operation="FindItem"} 1`,
+		`broker_proxy_requests_total{broker_consumer="crm",broker_outcome="ok",broker_resource="ews",http_response_status_code="200"} 1`,
+		`broker_proxy_request_duration_seconds_count{broker_consumer="crm",broker_outcome="ok",broker_resource="ews",http_response_status_code="200"} 1`,
 		`broker_token_expires_in_seconds{broker_account_hash="` + hash + `",broker_resource="graph"}`,
 		`broker_account_state{broker_account_hash="` + hash + `",broker_account_state="ok"} 1`,
 		`broker_account_state{broker_account_hash="` + hash + `",broker_account_state="sign_in_required"} 0`,
@@ -220,7 +223,10 @@ func TestSpansHoldNoSecret(t *testing.T) {
 		if r.Header.Get("Traceparent") != "" && r.URL.Path != "/proxied" {
 			t.Error("traceparent was sent to the login")
 		}
-		if r.Header.Get("Traceparent") == "" && r.URL.Path == "/proxied" {
+		if got := r.Header.Get("Traceparent"); r.URL.Path == "/proxied" && got != "" && (got == theirs || r.URL.RawQuery != "") {
+			t.Errorf("the proxy sent on the traceparent %s", got)
+		}
+		if r.Header.Get("Traceparent") == "" && r.URL.Path == "/proxied" && r.URL.RawQuery == "" {
 			t.Error("traceparent was not sent on by the proxy")
 		}
 		w.WriteHeader(http.StatusBadRequest)
@@ -231,7 +237,13 @@ func TestSpansHoldNoSecret(t *testing.T) {
 		tel.SetRoute(r.Context(), "GET /v1/accounts/:account")
 		fetch(t, tel.Transport(http.DefaultTransport), r.Context(), strings.Replace(upstream.URL, "://", "://user:"+canary+"@", 1)+
 			"/users/"+canary+"@contoso.com/token?refresh_token="+canary+"#"+canary)
-		fetch(t, tel.Transport(http.DefaultTransport, SendTraceparent()), r.Context(), upstream.URL+"/proxied")
+		proxy := tel.Transport(http.DefaultTransport, SendTraceparent(), WithoutPath())
+		fetch(t, proxy, r.Context(), upstream.URL+"/proxied?asked=no")
+		fetch(t, roundTrip(func(r *http.Request) (*http.Response, error) {
+			r = r.Clone(r.Context())
+			r.Header.Set("Traceparent", theirs)
+			return proxy.RoundTrip(r)
+		}), r.Context(), upstream.URL+"/proxied")
 		ctx, end := tel.Span(r.Context(), SpanSignIn, Attr{"user_code", canary}, Attr{AttrFlow, secrets[2]})
 		tel.SetSpan(ctx, Attr{AttrSignInState, "failed"})
 		end(errors.New(canary))
@@ -257,6 +269,9 @@ func TestSpansHoldNoSecret(t *testing.T) {
 	if got := attrMap(c.spansOf("POST")[0].GetAttributes())[AttrURLFull]; got != upstream.URL+"/users/_/token" {
 		t.Errorf("url.full %q", got)
 	}
+	if got := attrMap(c.spansOf("POST")[1].GetAttributes())[AttrURLFull]; got != upstream.URL {
+		t.Errorf("url.full of the proxy %q", got)
+	}
 	for _, s := range c.spans {
 		for k := range attrMap(s.GetAttributes()) {
 			if !slices.Contains(attributeNames, k) {
@@ -265,6 +280,13 @@ func TestSpansHoldNoSecret(t *testing.T) {
 		}
 	}
 }
+
+// theirs is a consumer's own traceparent.
+const theirs = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
+
+type roundTrip func(*http.Request) (*http.Response, error)
+
+func (f roundTrip) RoundTrip(r *http.Request) (*http.Response, error) { return f(r) }
 
 func fetch(t *testing.T, rt http.RoundTripper, ctx context.Context, url string) { //nolint:revive // ctx is a detail here
 	t.Helper()
