@@ -71,7 +71,10 @@ func groupID(group string) (int, error) {
 func directory(dir string, gid int) error {
 	info, err := os.Lstat(dir)
 	if errors.Is(err, fs.ErrNotExist) {
-		return makeDirectory(dir, gid)
+		if err := makeDirectory(dir, gid); err != nil {
+			return err
+		}
+		return above(dir)
 	}
 	if err != nil {
 		return err
@@ -99,6 +102,35 @@ func directory(dir string, gid int) error {
 			Path:    dir,
 			Problem: fmt.Sprintf("cannot be entered by the group (mode %04o)", mode.Perm()),
 			Command: fmt.Sprintf("chgrp %d '%s' && chmod g+x '%s'", gid, dir, dir),
+		}
+	}
+	return above(dir)
+}
+
+// above looks at the directories that the socket's one stands in: who can rename that
+// can put another one in its place. A group that may write there is trusted, as
+// a user's own group has that right in many homes.
+func above(dir string) error {
+	dir, err := filepath.EvalSymlinks(dir)
+	if err != nil {
+		return err
+	}
+	for dir != filepath.Dir(dir) {
+		dir = filepath.Dir(dir)
+		info, err := os.Lstat(dir)
+		if err != nil {
+			return err
+		}
+		stat, ok := info.Sys().(*syscall.Stat_t)
+		if ok && stat.Uid != 0 && int(stat.Uid) != os.Geteuid() {
+			return fmt.Errorf("%s belongs to user %d, who could put a socket of his in the broker's place; choose another path", dir, stat.Uid)
+		}
+		if mode := info.Mode(); mode.Perm()&0o002 != 0 && mode&fs.ModeSticky == 0 {
+			return &ownerfile.AccessError{
+				Path:    dir,
+				Problem: fmt.Sprintf("can be written by everybody (mode %04o), who could put a socket of theirs in the broker's place", mode.Perm()),
+				Command: "chmod o-w '" + dir + "'",
+			}
 		}
 	}
 	return nil

@@ -134,11 +134,11 @@ func TestStale(t *testing.T) {
 // TestNoSocket: what is no socket is never touched, and no link is followed.
 func TestNoSocket(t *testing.T) {
 	dir := place(t)
-	real := filepath.Join(dir, "real")
-	open(t, real, "")
+	live := filepath.Join(dir, "live")
+	open(t, live, "")
 	file, link, folder := filepath.Join(dir, "file"), filepath.Join(dir, "link"), filepath.Join(dir, "folder")
 	dangling := filepath.Join(dir, "dangling")
-	err := errors.Join(os.WriteFile(file, []byte("x"), 0o600), os.Symlink(real, link), os.Mkdir(folder, 0o700), os.Symlink(filepath.Join(dir, "no"), dangling))
+	err := errors.Join(os.WriteFile(file, []byte("x"), 0o600), os.Symlink(live, link), os.Mkdir(folder, 0o700), os.Symlink(filepath.Join(dir, "no"), dangling))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -154,6 +154,16 @@ func TestNoSocket(t *testing.T) {
 	if _, err := ListenUnix(t.Context(), filepath.Join(dir, strings.Repeat("x", 120)), ""); err == nil {
 		t.Error("a path that is too long")
 	}
+}
+
+// resolved is the path without links.
+func resolved(t *testing.T, path string) string {
+	t.Helper()
+	path, err := filepath.EvalSymlinks(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return path
 }
 
 // TestDirectories: nobody else may be able to put a socket in ours' place.
@@ -203,6 +213,14 @@ func TestDirectories(t *testing.T) {
 		if got := mode(t, made).Perm(); got != want {
 			t.Errorf("made for group %q with %v", group, got)
 		}
+	}
+	// Who can rename the directory can put his own in its place.
+	if err := os.Chmod(dir, 0o757); err != nil {
+		t.Fatal(err)
+	}
+	_, err := ListenUnix(t.Context(), filepath.Join(sub, "s"), "")
+	if access, ok := errors.AsType[*ownerfile.AccessError](err); !ok || access.Path != resolved(t, dir) || !strings.Contains(access.Problem, "can be written by everybody (mode 0757)") {
+		t.Errorf("below one that is open to all: %v", err)
 	}
 	if _, err := ListenUnix(t.Context(), filepath.Join(dir, "s"), "no-such-group-here"); err == nil || !strings.Contains(err.Error(), `find the group "no-such-group-here"`) {
 		t.Errorf("a group that is not there: %v", err)

@@ -1,6 +1,7 @@
 package peer
 
 import (
+	"errors"
 	"net"
 	"os"
 	"strconv"
@@ -23,8 +24,11 @@ func lookUnix(c *net.UnixConn) (found, error) {
 		if who, asked = unix.GetsockoptUcred(int(fd), unix.SOL_SOCKET, unix.SO_PEERCRED); asked != nil {
 			return
 		}
-		if pidfd, err := unix.GetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_PEERPIDFD); err == nil {
+		switch pidfd, err := unix.GetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_PEERPIDFD); {
+		case err == nil:
 			alive = pidfd
+		case errors.Is(err, unix.ESRCH), errors.Is(err, unix.EINVAL): // nobody is left to describe
+			asked = err
 		}
 	})
 	if alive >= 0 {
