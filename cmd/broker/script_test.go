@@ -232,9 +232,13 @@ func scriptProgram(ts *testscript.TestScript, _ bool, args []string) {
 // environment, asks for a token of the resource in its first argument, says
 // what came back, and ends with the code in its second. With "wait" it runs
 // until a signal; with "env" it prints its environment, the key as "KEY"; with
-// "ask" it asks once for each line that it reads.
+// "ask" it asks once for each line that it reads; with "dialects" it asks as the
+// SDKs do, by their variables.
 func consumerMain() {
 	switch {
+	case len(os.Args) > 1 && os.Args[1] == "dialects":
+		askAsSDKs(os.Getenv)
+		return
 	case len(os.Args) > 1 && os.Args[1] == "env":
 		fmt.Println(strings.ReplaceAll(strings.Join(os.Environ(), "\n"), os.Getenv("BROKER_KEY"), "KEY"))
 		return
@@ -261,6 +265,32 @@ func consumerMain() {
 	if len(os.Args) > 2 {
 		code, _ := strconv.Atoi(os.Args[2])
 		os.Exit(code)
+	}
+}
+
+// askAsSDKs asks once in each dialect, and says the status of each answer.
+func askAsSDKs(getenv func(string) string) {
+	const graph = "https://graph.microsoft.com"
+	for _, ask := range []struct{ name, method, url, header, value, body string }{
+		{"msi", http.MethodGet, getenv("IDENTITY_ENDPOINT") + "?api-version=2019-08-01&resource=" + graph, "X-IDENTITY-HEADER", getenv("IDENTITY_HEADER"), ""},
+		{"azd", http.MethodPost, getenv("AZD_AUTH_ENDPOINT") + "/token?api-version=2023-07-12-preview", "Authorization", "Bearer " + getenv("AZD_AUTH_KEY"), `{"scopes":["` + graph + `/.default"]}`},
+		{"sidecar", http.MethodGet, getenv("SIDECAR_URL") + "/AuthorizationHeaderUnauthenticated/graph", "Accept", "application/json", ""},
+	} {
+		req, err := http.NewRequest(ask.method, ask.url, strings.NewReader(ask.body))
+		if err != nil {
+			fmt.Println(err)
+			continue
+		}
+		req.Header.Set(ask.header, ask.value)
+		req.Header.Set("Content-Type", "application/json")
+		res, err := http.DefaultClient.Do(req)
+		if err != nil {
+			fmt.Println(err)
+			continue
+		}
+		body, _ := io.ReadAll(res.Body)
+		res.Body.Close()
+		fmt.Printf("%s: status %d, a token: %v\n", ask.name, res.StatusCode, bytes.Contains(body, []byte("eyJ")))
 	}
 }
 

@@ -107,5 +107,9 @@ func (f fileTokens) Changed(ctx context.Context, c sink.Current) error {
 	return err
 }
 
-// Written implements sink.Tokens.
-func (f fileTokens) Written(string, sink.Current) {}
+// Written implements sink.Tokens: the consumer has got this token.
+func (f fileTokens) Written(name string, c sink.Current) {
+	if id, ok := f.p.consumers.Named(name); ok {
+		id.Served(c.Key)
+	}
+}
