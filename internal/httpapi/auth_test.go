@@ -9,8 +9,6 @@ import (
 
 	"github.com/m365-token-broker/broker/internal/config"
 	"github.com/m365-token-broker/broker/internal/consumer"
-	"github.com/m365-token-broker/broker/internal/mapiadapter"
-	"github.com/m365-token-broker/broker/internal/signin"
 	"github.com/m365-token-broker/broker/internal/token"
 )
 
@@ -69,53 +67,6 @@ func TestCredentials(t *testing.T) {
 	for _, key := range []string{s.crm, s.admin, other} {
 		if strings.Contains(s.log.String(), key) {
 			t.Error("a key stands in the log")
-		}
-	}
-}
-
-// Every route of the document, with every kind of caller.
-func TestWhoMayWhat(t *testing.T) {
-	bodies := map[string]string{
-		"postToken": `{"resource":"graph"}`, "startSignIn": `{}`, "addConsumer": `{"name":"new"}`,
-		"renewConsumer": `{"lease_seconds":60}`, "reportMapiTarget": `{"ok":true}`, "syncAgent": agentReport,
-		"postAZDToken": `{"scopes":["https://graph.microsoft.com/.default"]}`,
-	}
-	rs := newRoutes(newDialects())
-	for pattern, item := range closedDocument(t).Paths.Map() {
-		for method, op := range item.Operations() {
-			for _, caller := range []string{"nobody", "wrong", "crm", "scraper", "agent", "admin"} {
-				t.Run(fmt.Sprintf("%s %s %s", caller, method, pattern), func(t *testing.T) {
-					s := newStack(t)
-					s.tokens.set(entry(t, "CANARY"))
-					s.outlook.set(archive(mapiadapter.Idle))
-					s.signIns.set(signin.View{ID: "id", State: signin.StateSucceeded, Flow: token.FlowDevice})
-					key := map[string]string{"wrong": consumer.NewKey().Reveal(), "crm": s.crm, "scraper": s.scraper, "agent": s.agent, "admin": s.admin}[caller]
-					path := strings.NewReplacer("{id}", "id", "{account}", "ops", "{name}", "crm", "{target}", "archive", "{api}", "graph").Replace(pattern)
-					if method == "GET" && (pattern == tokenPath || pattern == identityPath) {
-						path += "?resource=graph"
-					}
-					res := s.do(call{method: method, path: path, key: key, body: bodies[op.OperationID]})
-
-					open := op.Security != nil && len(*op.Security) == 0 && pattern != sidecarOpenPath+"{api}" // open to some
-					switch {
-					case open:
-						if res.StatusCode != http.StatusOK {
-							t.Errorf("status %d for an open route", res.StatusCode)
-						}
-					case caller == "nobody", caller == "wrong":
-						s.refusal(path, res, 401, token.KindUnauthenticated)
-					case caller == "scraper" && strings.HasPrefix(pattern, "/v1/mapi/") && rs[pattern][method].right == anyConsumer:
-						s.problem(res, 404, token.KindNotFound) // a target of others is as none
-					case caller == "admin", caller == "agent" && pattern == "/v1/agent/sync",
-						caller != "agent" && (rs[pattern][method].right == anyConsumer || pattern == sidecarOpenPath+"{api}"), caller == "scraper" && pattern == "/metrics":
-						if res.StatusCode == http.StatusUnauthorized || res.StatusCode == http.StatusForbidden {
-							t.Errorf("status %d: %s", res.StatusCode, read(t, res))
-						}
-					default:
-						s.refusal(path, res, 403, token.KindDenied)
-					}
-				})
-			}
 		}
 	}
 }
