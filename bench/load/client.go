@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"net/http"
 	"slices"
 	"strconv"
 	"strings"
@@ -94,18 +95,30 @@ func ask(ctx context.Context, t target, deadline time.Time) ([]time.Duration, er
 
 // readAnswer reads one answer, which must be a 200 with a Content-Length.
 func readAnswer(r *bufio.Reader) error {
-	status, err := r.ReadSlice('\n')
-	if err != nil {
-		return err
+	status, err := readStatus(r)
+	if err == nil && status != http.StatusOK {
+		err = fmt.Errorf("answer: %d", status)
 	}
-	if !strings.HasPrefix(string(status), "HTTP/1.1 200 ") {
-		return fmt.Errorf("answer: %s", strings.TrimSpace(string(status)))
+	return err
+}
+
+// readStatus reads one answer, which must have a Content-Length, and gives its
+// status.
+func readStatus(r *bufio.Reader) (int, error) {
+	first, err := r.ReadSlice('\n')
+	if err != nil {
+		return 0, err
+	}
+	code, _, _ := strings.Cut(strings.TrimPrefix(string(first), "HTTP/1.1 "), " ")
+	status, err := strconv.Atoi(code)
+	if err != nil {
+		return 0, fmt.Errorf("answer: %s", strings.TrimSpace(string(first)))
 	}
 	length := -1
 	for {
 		line, err := r.ReadSlice('\n')
 		if err != nil {
-			return err
+			return 0, err
 		}
 		if len(line) <= 2 {
 			break
@@ -113,13 +126,13 @@ func readAnswer(r *bufio.Reader) error {
 		const name = "content-length:"
 		if len(line) > len(name) && strings.EqualFold(string(line[:len(name)]), name) {
 			if length, err = strconv.Atoi(strings.TrimSpace(string(line[len(name):]))); err != nil {
-				return err
+				return 0, err
 			}
 		}
 	}
 	if length < 0 {
-		return errors.New("an answer without Content-Length")
+		return 0, errors.New("an answer without Content-Length")
 	}
 	_, err = io.CopyN(io.Discard, r, int64(length))
-	return err
+	return status, err
 }

@@ -4,6 +4,7 @@
 //
 //	go run ./bench/load            the full measurement (about three minutes)
 //	go run ./bench/load -smoke     a few seconds: it runs, its figures mean nothing
+//	go run ./bench/load -wrong-keys    what 100,000 wrong keys do to a right one
 //
 // Everything happens in one run on loopback: the servers, the load and the
 // receiver of the traces are processes of their own, the variants take short
@@ -38,6 +39,8 @@ type plan struct {
 	connections int
 	accounts    int // for the memory of a full broker
 	starts      int // for the time to the first token
+	wrong       wrongPlan
+	onlyWrong   bool
 }
 
 func run(ctx context.Context, args []string, out io.Writer) error {
@@ -61,6 +64,11 @@ func run(ctx context.Context, args []string, out io.Writer) error {
 		return err
 	}
 	defer b.close()
+	if p.wrong.requests > 0 {
+		if err := runWrong(ctx, b, p.wrong, out); err != nil || p.onlyWrong {
+			return err
+		}
+	}
 	speeds, err := b.compare(ctx, p)
 	if err != nil {
 		return err
@@ -74,9 +82,10 @@ func run(ctx context.Context, args []string, out io.Writer) error {
 
 func parse(args []string) (plan, error) {
 	p := plan{rounds: 60, duration: 400 * time.Millisecond, connections: 8, accounts: 1000, starts: 7}
-	smoke := plan{rounds: 1, duration: 200 * time.Millisecond, connections: 4, accounts: 5, starts: 1}
+	smoke := plan{rounds: 1, duration: 200 * time.Millisecond, connections: 4, accounts: 5, starts: 1, wrong: wrongPlan{requests: 800, rounds: 1, connections: 4, perSecond: 5000}}
 	fs := flag.NewFlagSet("load", flag.ContinueOnError)
 	isSmoke := fs.Bool("smoke", false, "only see that it runs")
+	fs.BoolVar(&p.onlyWrong, "wrong-keys", false, "measure what wrong keys do to a right one, and nothing else")
 	fs.IntVar(&p.rounds, "rounds", p.rounds, "rounds")
 	fs.DurationVar(&p.duration, "duration", p.duration, "time of one variant in one round")
 	fs.IntVar(&p.connections, "connections", p.connections, "connections, each with one request at a time")
@@ -85,7 +94,11 @@ func parse(args []string) (plan, error) {
 		return p, err
 	}
 	if *isSmoke {
+		smoke.onlyWrong = p.onlyWrong
 		return smoke, nil
+	}
+	if p.onlyWrong {
+		p.wrong = wrongPlan{requests: 100_000, rounds: 10, connections: 4, perSecond: 5000}
 	}
 	if p.rounds < 1 || p.rounds > 1000 || p.duration > time.Minute || p.connections < 1 || p.connections > 256 || p.accounts > 10000 {
 		return p, errors.New("these limits would take too long")
