@@ -45,6 +45,7 @@ func TestCanary(t *testing.T) {
 	w.playConsumers()
 	w.playMistakes()
 	w.playDialects()
+	w.playProxy()
 	w.playServices(t)
 	w.playFailures(s)
 	metrics := w.call(w.admin, http.MethodGet, "/metrics", "")

@@ -75,7 +75,9 @@ func (s *Server) enterProxy(r *http.Request) (id *consumer.Identity, account str
 	if err = mayUse(id, anyConsumer); err != nil {
 		return id, "", err
 	}
-	account, err = namedAccount(id, user, r.Header["X-Broker-Account"])
+	if account, err = namedAccount(id, user, r.Header["X-Broker-Account"]); err == nil && account != "" {
+		_, err = text("account", account, maxAccount)
+	}
 	return id, account, err
 }
 
@@ -126,6 +128,9 @@ func (s *Server) forward(w http.ResponseWriter, r *http.Request, id *consumer.Id
 	raw, _, _ := strings.Cut(r.RequestURI[len(proxyPrefix):], "?")
 	resource, _, _ := strings.Cut(raw, "/")
 	raw = raw[len(resource):]
+	if _, err := text("resource", resource, maxResource); err != nil {
+		return err
+	}
 	path, err := url.PathUnescape(raw)
 	if err != nil {
 		return badRequest("The path is not written as a URL must be; write % as %25.")
