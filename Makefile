@@ -1,6 +1,6 @@
 # Each target is one line that can be typed by hand where there is no make.
 .DEFAULT_GOAL := help
-.PHONY: help build build-windows test race cover fuzz bench load lint vet generate demo independent-provider outlook secret-service wine fast ci
+.PHONY: help build build-windows test race cover fuzz bench load lint vet generate demo clients independent-provider outlook secret-service wine fast ci
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 24
@@ -40,6 +40,9 @@ generate: ## the server from openapi/broker.yaml
 
 demo: ## the whole story on the built-in sandbox
 	go run ./cmd/broker demo
+
+clients: ## official SDKs and tools against the sandbox, by docs/consumers.md
+	scripts/clients/run
 
 independent-provider: ## the journey against an OpenID provider that is not ours
 	scripts/independent-provider/run

@@ -15,7 +15,7 @@ import (
 // of a line of a code block.
 func commandLines(text string) []string {
 	var all []string
-	block := regexp.MustCompile("(?ms)^ *```[a-z]+\n(.*?)^ *```")
+	block := regexp.MustCompile("(?ms)^ *```[a-z]+(?: run=[a-z-]+)?\n(.*?)^ *```")
 	for _, m := range block.FindAllStringSubmatch(text, -1) {
 		for line := range strings.Lines(m[1]) {
 			if rest, ok := strings.CutPrefix(strings.TrimSpace(line), "broker "); ok {
