@@ -94,7 +94,7 @@ func (s *beside) round(ctx context.Context, right target, p wrongPlan) error {
 	taken, err := askUntil(ctx, right, done)
 	cancel()
 	<-done
-	if err := errors.Join(append(errs, err)...); err != nil {
+	if err := errors.Join(err, errors.Join(errs...)); err != nil {
 		return err
 	}
 	if s.answers == nil {
@@ -188,15 +188,15 @@ func reportWrong(out io.Writer, p wrongPlan, all []*beside) error {
 		if wrong {
 			ofProbes = fmt.Sprintf("**%.2f**", s.over(all[k-1]))
 		}
-		answers := ""
+		var answers []string
 		for _, status := range []int{200, 401, 429} {
 			if n := s.answers[status]; n > 0 {
-				answers += fmt.Sprintf("%d × %d ", n, status)
+				answers = append(answers, fmt.Sprintf("%d × %d", n, status))
 			}
 		}
 		if err == nil {
 			_, err = fmt.Fprintf(out, "| %s | %.0f | %v | %.2f | %s | %v | %s |\n", s.name, median(s.rate),
-				median(s.p50).Round(time.Microsecond), s.over(all[0]), ofProbes, median(s.p99).Round(10*time.Microsecond), strings.TrimSpace(answers))
+				median(s.p50).Round(time.Microsecond), s.over(all[0]), ofProbes, median(s.p99).Round(10*time.Microsecond), strings.Join(answers, ", "))
 		}
 		if wrong && (s.answers[200] > 0 || s.answers[401] == 0 || s.answers[429] == 0) {
 			return fmt.Errorf("beside %s: answers %v, want 401 and 429 only", s.name, s.answers)

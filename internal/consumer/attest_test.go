@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -34,12 +35,7 @@ func (f *fakePeer) Process(context.Context) (peer.Process, error) {
 func (f *fakePeer) Confirm(context.Context) error          { return f.confirmErr }
 func (f *fakePeer) SHA256(context.Context) (string, error) { return f.sum, f.sumErr }
 func (f *fakePeer) DescendsFrom(_ context.Context, r peer.Root) (bool, error) {
-	for _, mine := range f.roots {
-		if mine == r {
-			return true, f.processErr
-		}
-	}
-	return false, f.processErr
+	return slices.Contains(f.roots, r), f.processErr
 }
 
 func hours(t *testing.T, text string) config.Hours {

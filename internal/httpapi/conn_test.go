@@ -155,7 +155,7 @@ func TestATiedConsumerWithoutAConnection(t *testing.T) {
 	req, _ := http.NewRequest(http.MethodGet, "http://"+testHost+graph, nil)
 	req.Header.Set("X-Broker-Key", s.crm)
 	res, err := client.Do(req)
-	if err != nil || res.StatusCode != 403 {
+	if err != nil || res.StatusCode != http.StatusForbidden {
 		t.Errorf("in this process: %+v, %v", res, err)
 	}
 	if v := s.registry.List()[0]; v.Refusals != 2 || v.LastRefusal == "" {

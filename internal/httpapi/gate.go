@@ -41,7 +41,7 @@ func (s *Server) gate(w http.ResponseWriter, r *http.Request) (reason string, er
 	case !plainTarget(r.RequestURI):
 		return refuse(gateTarget, "The request's target must be a plain path; ask for /v1/token and not for a whole URL, //, /./ or an encoded slash.")
 	// DNS rebinding: a page's own host name that resolves to loopback.
-	case !slices.Contains(s.hosts, r.Host) && !(local && r.Host == localHost), len(r.Header["Host"]) > 0:
+	case !slices.Contains(s.hosts, r.Host) && (!local || r.Host != localHost), len(r.Header["Host"]) > 0:
 		return refuse(gateHost, fmt.Sprintf("The Host header must be exactly %s.", oneOf(s.hosts)))
 	// Any page of a browser: cross-origin requests carry Origin, the others carry
 	// Referer or Sec-Fetch-Site. Sec-Fetch-Mode alone is no browser: the fetch of
