@@ -28,6 +28,7 @@ func (p *parts) examine(ctx context.Context) []check {
 	all = append(all, p.examineHosts(ctx)...)
 	cfg := p.watcher.Current().Config
 	all = append(all, noticeChecks(p.notifier.Status(), cfg.MAPI)...)
+	all = append(all, p.examineAudit()...)
 	return append(all, ewsCheck(cfg, time.Now()))
 }
 

@@ -37,6 +37,7 @@ func (p *parts) tellSignIn(v signin.View) {
 		attrs = append(attrs, slog.Any("problem", v.Problem))
 	}
 	p.log.Info("sign-in", attrs...)
+	p.auditSignIn(v)
 }
 
 // clockMoved is told of a resume from sleep or a jump of the clock.

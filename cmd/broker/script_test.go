@@ -45,6 +45,7 @@ func TestMain(m *testing.M) {
 //	revoke user               ends the user's grants at the sandbox
 //	setenv NAME file          puts a file's text into the environment
 //	listenon NAME             takes a port and puts its address into NAME
+//	tamper file N [text]      replaces line N of a file, or removes it; -1 is the last
 //	program file [text]       makes a program like "consumer", with text behind its end
 //
 // ME is the account that the script runs as, as the system says it.
@@ -58,7 +59,7 @@ func TestScripts(t *testing.T) {
 			"code": scriptCode, "waitfile": scriptWait(true), "waitgone": scriptWait(false),
 			"pending": func(ts *testscript.TestScript, _ bool, _ []string) { pendingCode(ts) },
 			"approve": scriptApprove, "decline": scriptDecline, "fault": scriptFault, "revoke": scriptRevoke,
-			"setenv": scriptSetenv, "listenon": scriptListen, "program": scriptProgram,
+			"setenv": scriptSetenv, "listenon": scriptListen, "program": scriptProgram, "tamper": scriptTamper,
 		},
 	})
 }

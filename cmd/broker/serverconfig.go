@@ -31,6 +31,7 @@ func (p *parts) apiConfig() httpapi.Config {
 		Consumers:   p.consumers,
 		Outlook:     p.outlook,
 		AgentUser:   agentUser,
+		Audit:       p.audited(),
 		Peer:        func(c net.Conn) consumer.Peer { return peer.NewConn(c, digests) },
 		Status:      func(ctx context.Context) httpapi.Status { return p.status(ctx, listen) },
 		Ready:       p.ready,
@@ -65,7 +66,7 @@ func (p *parts) status(ctx context.Context, listen string) httpapi.Status {
 	loaded := p.watcher.Current()
 	s := httpapi.Status{
 		Version: version(), Commit: commit(), Pid: os.Getpid(), StartedAt: p.started, Listen: p.listening(listen),
-		ConfigFile: configName(loaded), StateDir: loaded.Places.StateDir, Cloud: string(loaded.Config.Cloud), Warnings: slices.Concat(loaded.Warnings, p.fileWarnings()),
+		ConfigFile: configName(loaded), StateDir: loaded.Places.StateDir, Cloud: string(loaded.Config.Cloud), Warnings: slices.Concat(loaded.Warnings, p.fileWarnings(), p.auditWarnings()),
 		SignInsPending: p.desk.Waiting(),
 		Ews:            p.ewsUsage().Consumers,
 		Store:          httpapi.StoreStatus{Kind: httpapi.StoreStatusKind(p.storeInfo.Kind), Description: p.storeInfo.String(), Usable: true},

@@ -83,5 +83,6 @@ func (p *parts) apply(_, after *config.Loaded, changes []config.Change) error {
 		return err
 	}
 	p.files.Configure(tokenFiles(cfg))
+	p.auditSettings(cfg, changes)
 	return p.tel.SetLevel(string(cfg.Telemetry.LogLevel))
 }

@@ -111,5 +111,6 @@ func (f fileTokens) Changed(ctx context.Context, c sink.Current) error {
 func (f fileTokens) Written(name string, c sink.Current) {
 	if id, ok := f.p.consumers.Named(name); ok {
 		id.Served(c.Key)
+		f.p.audited().Issued(id, c.Key, c.ETag, "")
 	}
 }

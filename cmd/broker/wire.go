@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/m365-token-broker/broker/internal/account"
+	"github.com/m365-token-broker/broker/internal/audit"
 	"github.com/m365-token-broker/broker/internal/broker"
 	"github.com/m365-token-broker/broker/internal/cache"
 	"github.com/m365-token-broker/broker/internal/config"
@@ -55,6 +56,7 @@ type parts struct {
 	started   time.Time
 	adminKey  token.Secret
 	log       *slog.Logger
+	audit     *audit.Log
 	tel       *telemetry.Telemetry
 	store     credstore.Store
 	storeInfo credstore.Description
@@ -90,6 +92,7 @@ func wire(ctx context.Context, loaded *config.Loaded, w wiring) (*parts, error) 
 		return nil, err
 	}
 	p.log = p.tel.Logger()
+	p.wireAudit(cfg)
 	p.ews = ews.Open(ctx, loaded.Places.StateDir, p.log)
 	store, info, err := credstore.Open(ctx, credstore.Config{
 		Kind: credstore.Kind(cfg.Store), Dir: filepath.Join(loaded.Places.StateDir, "secrets"), Log: p.log,
@@ -208,6 +211,7 @@ func roots(file string) (*x509.CertPool, error) {
 // tasks is what runs while the broker runs.
 func (p *parts) tasks() []lifecycle.Task {
 	tasks := []lifecycle.Task{
+		{Name: "audit log", Run: p.audit.Run},
 		{Name: "store writer", Run: p.book.Run},
 		{Name: "refresh schedule", Run: p.scheduler.Run},
 		{Name: "sign-ins", Run: p.desk.Run},
@@ -236,6 +240,7 @@ const clockTick = 15 * time.Second
 const (
 	landTime  = time.Second
 	flushTime = time.Second
+	auditTime = 500 * time.Millisecond
 )
 
 // close ends a broker whose tasks have ended: what is in flight lands, so that
@@ -257,5 +262,5 @@ func (p *parts) close(ctx context.Context) error {
 	if c, ok := p.store.(io.Closer); ok {
 		err = errors.Join(err, c.Close())
 	}
-	return errors.Join(err, p.tel.Shutdown(ctx))
+	return errors.Join(err, p.closeAudit(ctx), p.tel.Shutdown(ctx))
 }

@@ -32,6 +32,7 @@ const (
 func fullName(first uint64) string {
 	return fmt.Sprintf("%s%0*d%s", fullBegin, seqDigits, first, fullEnd)
 }
+
 func tornName(next uint64) string {
 	return fmt.Sprintf("%s%0*d%s", tornBegin, seqDigits, next, tornEnd)
 }
@@ -182,7 +183,7 @@ func firstLine(path string) (Line, error) {
 		return Line{}, err
 	}
 	var l Line
-	bad := error(io.ErrUnexpectedEOF)
+	bad := io.ErrUnexpectedEOF
 	_, _, err = readLines(f, func(line []byte) bool {
 		l, bad = decode(line)
 		return false

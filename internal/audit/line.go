@@ -78,6 +78,15 @@ func (s *Stamp) UnmarshalJSON(b []byte) (err error) {
 	return err
 }
 
+// String is the line as it stands in the file, without its newline.
+func (l Line) String() string {
+	var b strings.Builder
+	enc := json.NewEncoder(&b)
+	enc.SetEscapeHTML(false)
+	_ = enc.Encode(l) // texts, numbers and a time cannot fail
+	return strings.TrimSuffix(b.String(), "\n")
+}
+
 // Bounds of a line, in bytes.
 const (
 	maxLine = 64 << 10 // with its newline; a longer one is none of ours

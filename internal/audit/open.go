@@ -228,11 +228,10 @@ func (w *writer) resume(f found) error {
 			return err
 		}
 	}
-	file, err := w.open(w.path())
-	if err != nil {
+	if err := w.reopen(); err != nil {
 		return err
 	}
-	w.file, w.size, w.first, w.rotateAt = file, f.size, f.first, w.max
+	w.size, w.first, w.rotateAt = f.size, f.first, w.max
 	w.seq, w.prev, w.torn = f.seq, f.hash, len(f.torn) > 0
 	if err := errors.Join(w.mend(), ownerfile.SyncDir(w.dir)); err != nil {
 		return err

@@ -13,17 +13,16 @@ import (
 // lookEvery is how often Follow looks for new lines.
 const lookEvery = 500 * time.Millisecond
 
-// Tail gives the newest n lines that wanted takes, the newest last, as they stand
-// in the files of dir: whole lines, without a newline. A line that is none of
-// ours is left out; Verify finds it. ErrNoLog: there are no files.
-func Tail(dir string, n int, wanted func(Line) bool) ([][]byte, error) {
+// Tail gives the newest n lines that wanted takes, the newest last. A line that is
+// none of ours is left out; Verify finds it. ErrNoLog: there are no files.
+func Tail(dir string, n int, wanted func(Line) bool) ([]Line, error) {
 	lines, _, err := tail(dir, n, wanted)
 	return lines, err
 }
 
 // tail is Tail, and how far it came. A file that is renamed at this moment is
 // looked for once more.
-func tail(dir string, n int, wanted func(Line) bool) ([][]byte, cursor, error) {
+func tail(dir string, n int, wanted func(Line) bool) ([]Line, cursor, error) {
 	lines, at, err := tailOnce(dir, n, wanted)
 	if errors.Is(err, fs.ErrNotExist) {
 		lines, at, err = tailOnce(dir, n, wanted)
@@ -31,8 +30,8 @@ func tail(dir string, n int, wanted func(Line) bool) ([][]byte, cursor, error) {
 	return lines, at, err
 }
 
-func tailOnce(dir string, n int, wanted func(Line) bool) ([][]byte, cursor, error) {
-	var newest [][]byte
+func tailOnce(dir string, n int, wanted func(Line) bool) ([]Line, cursor, error) {
+	var newest []Line
 	at := cursor{}
 	l, err := list(dir)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -46,12 +45,12 @@ func tailOnce(dir string, n int, wanted func(Line) bool) ([][]byte, cursor, erro
 		return nil, at, ErrNoLog
 	}
 	for i := len(files) - 1; i >= 0 && len(newest) < n; i-- {
-		var lines [][]byte
+		var lines []Line
 		in, err := at.of(dir, files[i])
 		if err == nil {
-			in, err = in.read(dir, files[i], func(line []byte, l Line) error {
+			in, err = in.read(dir, files[i], func(l Line) error {
 				if wanted(l) {
-					lines = append(lines, append([]byte(nil), line...))
+					lines = append(lines, l)
 				}
 				if over := len(lines) - (n - len(newest)); over > 0 {
 					lines = lines[over:]
@@ -73,7 +72,7 @@ func tailOnce(dir string, n int, wanted func(Line) bool) ([][]byte, cursor, erro
 // Follow calls each with the newest n lines that wanted takes, and then with
 // every further one as it is written, until ctx ends (nil) or each fails. It opens
 // a file only to read it, so that the broker can rename it.
-func Follow(ctx context.Context, dir string, n int, wanted func(Line) bool, each func(line []byte) error) error {
+func Follow(ctx context.Context, dir string, n int, wanted func(Line) bool, each func(Line) error) error {
 	newest, at, err := tail(dir, n, wanted)
 	if err != nil && !errors.Is(err, ErrNoLog) {
 		return err
@@ -91,11 +90,11 @@ func Follow(ctx context.Context, dir string, n int, wanted func(Line) bool, each
 			return nil
 		case <-tick.C:
 		}
-		at, err = at.onward(dir, func(line []byte, l Line) error {
+		at, err = at.onward(dir, func(l Line) error {
 			if !wanted(l) {
 				return nil
 			}
-			return each(line)
+			return each(l)
 		})
 		if err != nil {
 			return err
@@ -127,7 +126,7 @@ func (c cursor) of(dir, name string) (cursor, error) {
 }
 
 // onward reads what was written since.
-func (c cursor) onward(dir string, each func([]byte, Line) error) (cursor, error) {
+func (c cursor) onward(dir string, each func(Line) error) (cursor, error) {
 	l, err := list(dir)
 	if errors.Is(err, fs.ErrNotExist) {
 		return c, nil
@@ -157,7 +156,7 @@ func (c cursor) onward(dir string, each func([]byte, Line) error) (cursor, error
 }
 
 // read goes through a file from c on, and gives where it came to.
-func (c cursor) read(dir, name string, each func([]byte, Line) error) (cursor, error) {
+func (c cursor) read(dir, name string, each func(Line) error) (cursor, error) {
 	f, err := os.Open(filepath.Join(dir, name))
 	if err != nil {
 		return c, err
@@ -168,7 +167,7 @@ func (c cursor) read(dir, name string, each func([]byte, Line) error) (cursor, e
 	var failed error
 	end, _, err := readLines(f, func(line []byte) bool {
 		if l, err := decode(line); err == nil {
-			failed = each(line, l)
+			failed = each(l)
 		}
 		return failed == nil
 	})

@@ -31,15 +31,15 @@ func TestTail(t *testing.T) {
 	if err != nil || len(got) != 3 {
 		t.Fatalf("%d lines, %v", len(got), err)
 	}
-	if l, err := decode(got[2]); err != nil || l.Consumer != "app-96" {
-		t.Errorf("%+v, %v", l, err)
+	if got[2].Consumer != "app-96" {
+		t.Errorf("%+v", got[2])
 	}
 }
 
-func texts(lines [][]byte) []string {
+func texts(lines []Line) []string {
 	var all []string
 	for _, l := range lines {
-		all = append(all, string(l))
+		all = append(all, l.String())
 	}
 	return all
 }
@@ -53,10 +53,9 @@ func TestFollow(t *testing.T) {
 		var got []uint64
 		ended := make(chan error, 1)
 		go func() {
-			ended <- Follow(ctx, dir, 5, all, func(b []byte) error {
-				l, err := decode(b)
+			ended <- Follow(ctx, dir, 5, all, func(l Line) error {
 				got = append(got, l.Seq)
-				return err
+				return nil
 			})
 		}()
 		time.Sleep(2 * lookEvery)
@@ -108,7 +107,7 @@ func TestFollowRenamedMeanwhile(t *testing.T) {
 		t.Fatal(err)
 	}
 	n := 0
-	count := func([]byte, Line) error { n++; return nil }
+	count := func(Line) error { n++; return nil }
 	if at, err = at.onward(dir, count); err != nil || n != 0 {
 		t.Fatalf("%d lines, %v", n, err)
 	}
@@ -119,7 +118,7 @@ func TestFollowRenamedMeanwhile(t *testing.T) {
 		t.Errorf("%d lines, %v", n, err)
 	}
 	stop := errors.New("enough")
-	if _, err := at.onward(dir, func([]byte, Line) error { return stop }); !errors.Is(err, stop) {
+	if _, err := at.onward(dir, func(Line) error { return stop }); !errors.Is(err, stop) {
 		t.Errorf("got %v", err)
 	}
 }

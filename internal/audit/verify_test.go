@@ -257,6 +257,9 @@ func TestLineFormat(t *testing.T) {
 	if want := content + `,"hash":"` + hashOf([]byte(content)) + "\"}\n"; string(b) != want {
 		t.Errorf("got  %s\nwant %s", b, want)
 	}
+	if l.String()+"\n" != string(b) {
+		t.Errorf("shown as %s", l)
+	}
 	document := mustRead(t, filepath.Join("..", "..", "docs", "audit.md"))
 	if !bytes.Contains(document, bytes.TrimSpace(b)) {
 		t.Errorf("docs/audit.md does not show this line: %s", b)

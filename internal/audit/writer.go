@@ -26,7 +26,6 @@ type auditFile interface {
 	WriteAt(p []byte, off int64) (int, error)
 	Truncate(size int64) error
 	Sync() error
-	Stat() (os.FileInfo, error)
 	Close() error
 }
 
@@ -39,9 +38,10 @@ type writer struct {
 	open func(path string) (auditFile, error)
 	max  int64 // from here on a file is full
 
-	file     auditFile // nil: it has to be opened
-	size     int64     // of the whole lines in file
-	first    uint64    // number of the first line in file; zero: it has none
+	file     auditFile   // nil: it has to be opened
+	is       os.FileInfo // what had the log's name when file was opened
+	size     int64       // of the whole lines in file
+	first    uint64      // number of the first line in file; zero: it has none
 	rotateAt int64
 	torn     bool // there may be bytes after size
 
@@ -62,6 +62,16 @@ func openFile(path string) (auditFile, error) {
 		return nil, err
 	}
 	return f, nil
+}
+
+// reopen opens the current file, and makes it where there is none.
+func (w *writer) reopen() (err error) {
+	if w.file, err = w.open(w.path()); err != nil {
+		w.file = nil
+		return err
+	}
+	w.is, err = os.Stat(w.path())
+	return err
 }
 
 func (w *writer) path() string { return filepath.Join(w.dir, currentName) }
@@ -153,12 +163,8 @@ func (w *writer) sync() error {
 // there finds out whether the open file is still the one that has the log's name:
 // one that was removed or replaced would take every line and show none.
 func (w *writer) there() error {
-	open, err := w.file.Stat()
-	if err != nil {
-		return err
-	}
 	named, err := os.Stat(w.path())
-	if err == nil && os.SameFile(open, named) {
+	if err == nil && os.SameFile(w.is, named) {
 		return nil
 	}
 	if err == nil {
@@ -202,8 +208,7 @@ func (w *writer) rotate() error {
 		w.rotateAt = w.size + rotateAgain
 		w.log.Warn("the audit log is not divided into a new file now; something has it open", slog.Any("error", renamed))
 	}
-	var err error
-	if w.file, err = w.open(w.path()); err != nil || renamed != nil {
+	if err := w.reopen(); err != nil || renamed != nil {
 		return err
 	}
 	if err := ownerfile.SyncDir(w.dir); err != nil {

@@ -39,7 +39,7 @@ type Change struct {
 func (c Change) String() string { return fmt.Sprintf("%s: %q -> %q", c.Key, c.Old, c.New) }
 
 // live are the top keys, or keys, that a running broker takes over.
-var live = [...]string{"accounts", "resources", "consumers", "mapi", "notify", "telemetry.log_level"}
+var live = [...]string{"accounts", "resources", "consumers", "mapi", "notify", "audit", "telemetry.log_level"}
 
 // NeedsRestart reports whether a change of this setting waits for the next
 // start of the broker: addresses, the socket and the pipe, hosts, the tenant and

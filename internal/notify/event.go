@@ -35,6 +35,14 @@ const (
 	IDUserNeeded   = 320
 	IDUnsupported  = 400
 	IDSession0     = 410
+
+	// Lines of the audit log; they go to the event log alone.
+	IDAuditRefused = 600
+	IDAuditSignIn  = 610
+	IDAuditKey     = 620
+	IDAuditPolicy  = 630
+	IDAuditBroker  = 640
+	IDAuditFault   = 650
 )
 
 // Event is one change that a person or a program should hear of.

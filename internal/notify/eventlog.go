@@ -8,6 +8,10 @@ import (
 // eventLog writes to the Windows event log.
 type eventLog struct{ write func(Event) error }
 
+// EventLog writes one event to the Windows event log, at once and past the queue of
+// a Notifier. It is nil where this system has none.
+func EventLog() func(Event) error { return eventLogWriter() }
+
 // newEventLog is nil where it is not wanted, or this system has none.
 func (n *Notifier) newEventLog(wanted bool) sink {
 	if !wanted || n.tools.write == nil {
