@@ -167,7 +167,7 @@ func (w *world) judge(ctx context.Context, c client, stdout string) error {
 	defer func() { _ = res.Body.Close() }()
 	me, err := io.ReadAll(io.LimitReader(res.Body, 1<<20))
 	if err == nil && !wantMe.Match(me) {
-		err = fmt.Errorf("Graph answers %s to the token", res.Status)
+		err = fmt.Errorf("the sandbox's Graph answers %s to the token", res.Status)
 	}
 	return err
 }

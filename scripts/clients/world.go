@@ -126,7 +126,7 @@ func (w *world) serve(ctx context.Context, flags ...string) error {
 		return err
 	}
 	defer func() { _ = log.Close() }()
-	cmd := exec.CommandContext(ctx, w.broker, append([]string{"serve"}, flags...)...) //nolint:gosec // the program under test
+	cmd := exec.CommandContext(ctx, w.broker, append([]string{"serve"}, flags...)...)
 	cmd.Env, cmd.Stdout, cmd.Stderr = w.environ(), log, log
 	if err := cmd.Start(); err != nil {
 		return err
@@ -193,7 +193,7 @@ func (w *world) get(ctx context.Context, path, key string) (int, error) {
 func (w *world) command(ctx context.Context, env []string, stdin string, argv ...string) (stdout, stderr string, code int, err error) {
 	ctx, cancel := context.WithTimeout(ctx, 2*time.Minute)
 	defer cancel()
-	cmd := exec.CommandContext(ctx, argv[0], argv[1:]...) //nolint:gosec // a client, or the program under test
+	cmd := exec.CommandContext(ctx, argv[0], argv[1:]...)
 	var out, bad bytes.Buffer
 	cmd.Env, cmd.Dir, cmd.Stdin, cmd.Stdout, cmd.Stderr = env, filepath.Join(w.dir, "run"), strings.NewReader(stdin), &out, &bad
 	err = cmd.Run()
