@@ -75,6 +75,12 @@ func (a audited) Issued(id *consumer.Identity, key token.Key, etag, requestID st
 	a.log.Issued(id.Name, key, etag, requestID)
 }
 
+// sentOn is a token that the proxy sends to a resource for a consumer.
+func (p *parts) sentOn(id *consumer.Identity, key token.Key, etag, requestID string) {
+	id.Served(key)
+	p.audited().Issued(id, key, etag, requestID)
+}
+
 // Refused is a request that gets nothing.
 func (a audited) Refused(id *consumer.Identity, kind token.Kind, route, requestID string) {
 	name := ""

@@ -6,6 +6,7 @@ import (
 	"io"
 	"maps"
 	"net/http"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -64,6 +65,7 @@ func TestCanary(t *testing.T) {
 	s.problems(w)
 	s.files(w)
 	s.looked("the metrics", "the views", "the telemetry", "the log", "an error", "standard error")
+	s.looked("file " + filepath.Join("state", "audit", "audit.jsonl"))
 	if !slices.ContainsFunc(slices.Collect(maps.Keys(s.bytes)), func(name string) bool { return strings.Contains(name, "record-") }) {
 		t.Errorf("the store's files were not searched: %v", slices.Sorted(maps.Keys(s.bytes)))
 	}

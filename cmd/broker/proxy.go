@@ -40,7 +40,7 @@ func (p *parts) wireProxy(upstream http.RoundTripper) (err error) {
 	p.proxy, err = proxy.New(proxy.Config{
 		Tokens:    observedTokens{next: p.broker, tel: p.tel},
 		Transport: p.tel.Transport(upstream, telemetry.SendTraceparent(), telemetry.WithoutPath()),
-		Bases:     bases(cfg.Resources), Username: p.username, Counted: p.countEWS,
+		Bases:     bases(cfg.Resources), Username: p.username, Counted: p.countEWS, Issued: p.sentOn,
 		Done: func(ctx context.Context, r proxy.Result) {
 			p.tel.ProxyRequest(ctx, telemetry.ProxyResult(r))
 		},

@@ -4,6 +4,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -116,6 +117,13 @@ consumers: {late: {key_sha256: ["`+consumer.HashKey(key)+`"], accounts: [ops], r
 	}
 	w.eventually("the consumer is gone", func() bool { return ask("resource=mail").status == http.StatusUnauthorized })
 	w.token("graph")
+	w.stop()
+	audited := strings.Join(w.audited(), "\n")
+	for _, key := range []string{`accounts\.[0-9a-f]{16}\.username`, `consumers\.late\.accounts`, `resources\.mail\.scopes`} {
+		if !regexp.MustCompile(key).MatchString(audited) {
+			t.Errorf("the audit log does not have the change of %s:\n%s", key, audited)
+		}
+	}
 }
 
 // What a second broker is told, and one whose port is taken.
