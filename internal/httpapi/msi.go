@@ -22,6 +22,12 @@ import (
 // expires_on was a date, or expires_in was needed. Later ones add parameters only.
 const identityVersion = "2019-08-01"
 
+// identityRetry is the longest Retry-After, in seconds. An SDK obeys it three times
+// before it tells its program anything: with the minute of an authority that cannot
+// be reached, azidentity held its caller for minutes. Asking the broker again costs
+// nothing: it remembers.
+const identityRetry = 5
+
 const maxForeign = 1024 // bytes of a resource or scope, as openapi/broker.yaml states
 
 // identityToken is ManagedIdentityToken of the document. expires_on is a text, and
@@ -173,7 +179,7 @@ func (s *Server) failIdentity(w http.ResponseWriter, r *http.Request, err error)
 		message = "There is no such path; IDENTITY_ENDPOINT must be the address of /msi/token."
 	}
 	if status == http.StatusServiceUnavailable || status == http.StatusTooManyRequests {
-		w.Header().Set("Retry-After", strconv.Itoa(max(1, p.RetryAfter)))
+		w.Header().Set("Retry-After", strconv.Itoa(min(max(1, p.RetryAfter), identityRetry)))
 	}
 	tell(w, status, identityError{StatusCode: status, Message: oneLine(message), CorrelationID: p.Instance})
 }
