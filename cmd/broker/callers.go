@@ -27,6 +27,12 @@ func (p *parts) specs(cfg config.Config) []consumer.Spec {
 			s.Keys = append(s.Keys, consumer.KeyHash(h))
 		}
 		for _, a := range c.Accounts {
+			// The settings fit each other, but a changed client_id of the broker waits
+			// for the restart: until then the account's tokens are another app's.
+			if app := cfg.App(a).ClientID; c.ClientID != "" && !strings.EqualFold(app, c.ClientID) {
+				p.log.Warn("a consumer gets no token until the broker is started again: its client_id is not yet that of its account", slog.String("consumer", name))
+				continue
+			}
 			s.Accounts = append(s.Accounts, cfg.Canonical(a))
 		}
 		out = append(out, s)

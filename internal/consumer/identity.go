@@ -77,8 +77,8 @@ func (id *Identity) Allows(k token.Key) error {
 
 // Served notes which token the consumer was answered with, for the list of
 // consumers. It is on the hot path, and writes only where it is another one than
-// before. The API calls it beside the audit log, once for every token that
-// leaves.
+// before. It is called once for every token that leaves: by the API and by the
+// proxy's wiring beside the audit log, and by the writer of token files.
 func (id *Identity) Served(k token.Key) { id.usage.serve(k) }
 
 // HasTarget reports whether the identity may use the Outlook target.
