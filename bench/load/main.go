@@ -5,6 +5,7 @@
 //	go run ./bench/load            the full measurement (about three minutes)
 //	go run ./bench/load -smoke     a few seconds: it runs, its figures mean nothing
 //	go run ./bench/load -wrong-keys    what 100,000 wrong keys do to a right one
+//	go run ./bench/load -proxy         what the proxy adds, and its memory
 //
 // Everything happens in one run on loopback: the servers, the load and the
 // receiver of the traces are processes of their own, the variants take short
@@ -41,6 +42,8 @@ type plan struct {
 	starts      int // for the time to the first token
 	wrong       wrongPlan
 	onlyWrong   bool
+	proxy       proxyPlan
+	onlyProxy   bool
 }
 
 func run(ctx context.Context, args []string, out io.Writer) error {
@@ -64,8 +67,13 @@ func run(ctx context.Context, args []string, out io.Writer) error {
 		return err
 	}
 	defer b.close()
-	if p.wrong.requests > 0 {
+	if p.wrong.requests > 0 && !p.onlyProxy {
 		if err := runWrong(ctx, b, p.wrong, out); err != nil || p.onlyWrong {
+			return err
+		}
+	}
+	if p.proxy.calls > 0 {
+		if err := runProxy(ctx, b, p.proxy, out); err != nil || p.onlyProxy {
 			return err
 		}
 	}
@@ -86,6 +94,7 @@ func parse(args []string) (plan, error) {
 	fs := flag.NewFlagSet("load", flag.ContinueOnError)
 	isSmoke := fs.Bool("smoke", false, "only see that it runs")
 	fs.BoolVar(&p.onlyWrong, "wrong-keys", false, "measure what wrong keys do to a right one, and nothing else")
+	fs.BoolVar(&p.onlyProxy, "proxy", false, "measure the proxy, and nothing else")
 	fs.IntVar(&p.rounds, "rounds", p.rounds, "rounds")
 	fs.DurationVar(&p.duration, "duration", p.duration, "time of one variant in one round")
 	fs.IntVar(&p.connections, "connections", p.connections, "connections, each with one request at a time")
@@ -94,8 +103,12 @@ func parse(args []string) (plan, error) {
 		return p, err
 	}
 	if *isSmoke {
-		smoke.onlyWrong = p.onlyWrong
+		smoke.onlyWrong, smoke.onlyProxy = p.onlyWrong, p.onlyProxy
+		smoke.proxy = proxyPlan{calls: 50, bytes: 32 << 20}
 		return smoke, nil
+	}
+	if p.onlyProxy {
+		p.proxy = proxyPlan{calls: 5000, bytes: 1 << 30}
 	}
 	if p.onlyWrong {
 		p.wrong = wrongPlan{requests: 100_000, rounds: 10, connections: 4, perSecond: 5000}

@@ -82,17 +82,25 @@ func (p *process) cpu() (time.Duration, error) {
 	return time.Duration(user+system) * 10 * time.Millisecond, errors.Join(err1, err2)
 }
 
-// resident is the resident memory in MiB, from /proc.
-func (p *process) resident() (float64, error) {
+// resident is the resident memory in MiB.
+func (p *process) resident() (float64, error) { return p.status("VmRSS:") }
+
+// forgetPeak lets VmHWM begin anew (proc_pid_clear_refs(5)).
+func (p *process) forgetPeak() error {
+	return os.WriteFile(fmt.Sprintf("/proc/%d/clear_refs", p.cmd.Process.Pid), []byte("5"), 0)
+}
+
+// status is a line of /proc/…/status that is a size, in MiB.
+func (p *process) status(name string) (float64, error) {
 	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", p.cmd.Process.Pid))
 	if err != nil {
 		return 0, err
 	}
 	for line := range strings.Lines(string(text)) {
-		if rest, ok := strings.CutPrefix(line, "VmRSS:"); ok {
+		if rest, ok := strings.CutPrefix(line, name); ok {
 			kib, err := strconv.ParseFloat(strings.Fields(rest)[0], 64)
 			return kib / 1024, err
 		}
 	}
-	return 0, errors.New("/proc/…/status has no VmRSS")
+	return 0, errors.New("/proc/…/status has no " + name)
 }

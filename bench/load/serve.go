@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"crypto/tls"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -16,7 +17,7 @@ import (
 	"github.com/labstack/echo/v4"
 )
 
-// serve is a child process: "echo" or "collector". It listens on a free port of
+// serve is a child process: "echo", "collector", "resource" or "reverse". It listens on a free port of
 // loopback, prints the address, and ends when its standard input does.
 func serve(ctx context.Context, args []string) error {
 	if len(args) != 1 {
@@ -28,6 +29,13 @@ func serve(ctx context.Context, args []string) error {
 		handler = bareEcho()
 	case "collector":
 		handler = collector()
+	case "resource":
+		handler = resource()
+	case "reverse":
+		var err error
+		if handler, err = reverse(); err != nil {
+			return err
+		}
 	default:
 		return fmt.Errorf("serve %s?", args[0])
 	}
@@ -35,18 +43,32 @@ func serve(ctx context.Context, args []string) error {
 	if err != nil {
 		return err
 	}
+	var secure *tls.Config
+	if args[0] == "resource" {
+		cert, err := selfSigned(os.Getenv(certFile))
+		if err != nil {
+			return err
+		}
+		secure = &tls.Config{Certificates: []tls.Certificate{cert}, MinVersion: tls.VersionTLS12}
+	}
 	fmt.Println(l.Addr())
 	// The broker's own timeouts (internal/httpapi/serve.go): handlers are compared,
 	// not servers with and without them.
 	srv := &http.Server{
-		Handler: handler, ReadHeaderTimeout: 5 * time.Second, ReadTimeout: 90 * time.Second,
+		Handler: handler, TLSConfig: secure, ReadHeaderTimeout: 5 * time.Second, ReadTimeout: 90 * time.Second,
 		WriteTimeout: 90 * time.Second, IdleTimeout: 2 * time.Minute,
 	}
 	go func() {
 		_, _ = io.Copy(io.Discard, os.Stdin)
 		_ = srv.Close()
 	}()
-	if err := srv.Serve(l); !errors.Is(err, http.ErrServerClosed) {
+	if args[0] == "resource" { // a large answer takes as long as it takes
+		srv.ReadTimeout, srv.WriteTimeout = 0, 0
+		err = srv.ServeTLS(l, "", "")
+	} else {
+		err = srv.Serve(l)
+	}
+	if !errors.Is(err, http.ErrServerClosed) {
 		return err
 	}
 	return nil
