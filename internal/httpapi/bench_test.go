@@ -10,6 +10,10 @@ import (
 	"time"
 
 	"github.com/labstack/echo/v4"
+
+	"github.com/m365-token-broker/broker/internal/audit"
+	"github.com/m365-token-broker/broker/internal/consumer"
+	"github.com/m365-token-broker/broker/internal/token"
 )
 
 // discard is the cheapest possible answer writer.
@@ -28,16 +32,37 @@ func bare(s *stack) http.Handler {
 	return e
 }
 
-func benchStack(b *testing.B) *stack {
-	s := newStack(b)
+func benchStack(b *testing.B, change ...func(*Config)) *stack {
+	s := newStack(b, change...)
 	s.tokens.set(entry(b, strings.Repeat("CANARY-T", 230))) // as long as Entra's
 	return s
 }
 
+// keeping is the real audit log, as cmd/broker joins it.
+type keeping struct {
+	Audit
+	log *audit.Log
+}
+
+func (k keeping) Issued(id *consumer.Identity, key token.Key, etag, requestID string) {
+	k.log.Issued(id.Name, key, etag, requestID)
+}
+
+// audited is the API with an audit log.
+func audited(b *testing.B) func(*Config) {
+	log := audit.New(audit.Config{Dir: b.TempDir(), Hash: func(a string) string { return a }})
+	log.Configure(audit.Settings{File: true})
+	return func(c *Config) { c.Audit = keeping{log: log} }
+}
+
 // The handler alone.
 func BenchmarkHandler(b *testing.B) {
-	s := benchStack(b)
-	for name, h := range map[string]http.Handler{"bare": bare(s), "broker": s.server.Handler()} {
+	plain, kept := benchStack(b), benchStack(b, audited(b))
+	for name, s := range map[string]*stack{"bare": plain, "unaudited": plain, "broker": kept} {
+		h := s.server.Handler()
+		if name == "bare" {
+			h = bare(s)
+		}
 		b.Run(name, func(b *testing.B) {
 			r := httptest.NewRequest(http.MethodGet, graph+"&account=ops", nil)
 			r.RemoteAddr, r.Host = "127.0.0.1:50000", testHost
@@ -56,7 +81,7 @@ func BenchmarkHandler(b *testing.B) {
 // whatever else the machine does hits both: "of-bare" is how many requests the
 // broker answers in the time of one of the bare handler's; the aim is 0.9.
 func BenchmarkLoopback(b *testing.B) {
-	s := benchStack(b)
+	s := benchStack(b, audited(b))
 	bareURL, url := serveBench(b, bare(s)), serveBench(b, s.server.Handler())
 	s.server.hosts = []string{strings.TrimPrefix(url, "http://")}
 	tr := &http.Transport{}
