@@ -82,10 +82,16 @@ func (s *Server) enterProxy(r *http.Request) (id *consumer.Identity, account str
 }
 
 // proxyCredential is the key that a request presents, and the user name where it
-// presents the key as the password of Basic (RFC 7617).
+// presents the key as the password of Basic (RFC 7617). X-Broker-Key wins: many a
+// client of Graph cannot be kept from sending a token, which is of no use here and
+// goes no further.
 func proxyCredential(h http.Header) (key, user string, err error) {
-	auth := h["Authorization"]
-	if len(auth) == 1 && len(h["X-Broker-Key"]) == 0 {
+	auth, own := h["Authorization"], h["X-Broker-Key"]
+	if len(own) > 0 {
+		key, err = credential(http.Header{"X-Broker-Key": own})
+		return key, "", err
+	}
+	if len(auth) == 1 {
 		r := http.Request{Header: http.Header{"Authorization": auth}}
 		if user, key, ok := r.BasicAuth(); ok {
 			return key, user, nil
