@@ -181,12 +181,13 @@ func dial(ctx context.Context, address string) (net.Conn, error) {
 // was let in, or where they were not limited.
 func reportWrong(out io.Writer, p wrongPlan, all []*beside) error {
 	_, err := fmt.Fprintf(out, "%s, %d cores, %d rounds, %d requests over %d connections beside, at most %d/s where limited\n\n"+
-		"| beside it | requests/s | right key p50 | of alone | of beside probes | p99 | answers |\n| --- | ---: | ---: | ---: | ---: | ---: | --- |\n",
+		"| beside it | requests/s | right key p50 | of alone | of beside probes (middle half of the rounds) | p99 | answers |\n| --- | ---: | ---: | ---: | ---: | ---: | --- |\n",
 		runtime.Version(), runtime.NumCPU(), p.rounds, p.requests, p.connections, p.perSecond)
 	for k, s := range all {
 		wrong, ofProbes := strings.HasPrefix(s.name, "wrong"), ""
 		if wrong {
-			ofProbes = fmt.Sprintf("**%.2f**", s.over(all[k-1]))
+			r := s.over(all[k-1])
+			ofProbes = fmt.Sprintf("**%.2f** (%.2f to %.2f)", median(r), quantile(r, 1, 4), quantile(r, 3, 4))
 		}
 		var answers []string
 		for _, status := range []int{200, 401, 429} {
@@ -196,7 +197,7 @@ func reportWrong(out io.Writer, p wrongPlan, all []*beside) error {
 		}
 		if err == nil {
 			_, err = fmt.Fprintf(out, "| %s | %.0f | %v | %.2f | %s | %v | %s |\n", s.name, median(s.rate),
-				median(s.p50).Round(time.Microsecond), s.over(all[0]), ofProbes, median(s.p99).Round(10*time.Microsecond), strings.Join(answers, ", "))
+				median(s.p50).Round(time.Microsecond), median(s.over(all[0])), ofProbes, median(s.p99).Round(10*time.Microsecond), strings.Join(answers, ", "))
 		}
 		if wrong && (s.answers[200] > 0 || s.answers[401] == 0 || s.answers[429] == 0) {
 			return fmt.Errorf("beside %s: answers %v, want 401 and 429 only", s.name, s.answers)
@@ -205,14 +206,13 @@ func reportWrong(out io.Writer, p wrongPlan, all []*beside) error {
 	return err
 }
 
-// over is the median of the rounds' ratios of the right key's latency here and
-// there.
-func (s *beside) over(base *beside) float64 {
+// over are the rounds' ratios of the right key's latency here and there.
+func (s *beside) over(base *beside) []float64 {
 	ratios := make([]float64, len(s.p50))
 	for i := range ratios {
 		ratios[i] = float64(s.p50[i]) / float64(base.p50[i])
 	}
-	return median(ratios)
+	return ratios
 }
 
 // runWrong is the whole of -wrong-keys.

@@ -2,6 +2,7 @@ package httpapi
 
 import (
 	"io"
+	"log/slog"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -67,6 +68,24 @@ func BenchmarkHandler(b *testing.B) {
 			r := httptest.NewRequest(http.MethodGet, graph+"&account=ops", nil)
 			r.RemoteAddr, r.Host = "127.0.0.1:50000", testHost
 			r.Header.Set("Authorization", "Bearer "+s.crm)
+			w := &discard{http.Header{}}
+			b.ReportAllocs()
+			for b.Loop() {
+				clear(w.h)
+				h.ServeHTTP(w, r)
+			}
+		})
+	}
+}
+
+// What a flood of wrong keys costs, each; beside it a probe, which needs no key.
+func BenchmarkWrongKey(b *testing.B) {
+	for name, path := range map[string]string{"wrong": graph, "probe": "/livez"} {
+		b.Run(name, func(b *testing.B) {
+			s := benchStack(b, func(c *Config) { c.Log = slog.New(slog.NewTextHandler(io.Discard, nil)) })
+			h, r := s.server.Handler(), httptest.NewRequest(http.MethodGet, path, nil)
+			r.RemoteAddr, r.Host = "127.0.0.1:50000", testHost
+			r.Header.Set("Authorization", "Bearer "+consumer.NewKey().Reveal())
 			w := &discard{http.Header{}}
 			b.ReportAllocs()
 			for b.Loop() {
