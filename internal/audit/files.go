@@ -67,9 +67,11 @@ func (l listed) files() []string {
 	return all
 }
 
-func list(dir string) (listed, error) {
+func list(dir string) (listed, error) { return listIn(os.DirFS(dir)) }
+
+func listIn(dir fs.FS) (listed, error) {
 	var l listed
-	entries, err := os.ReadDir(dir)
+	entries, err := fs.ReadDir(dir, ".")
 	if err != nil {
 		return l, err
 	}
@@ -110,9 +112,9 @@ type head struct {
 var errNoHead = errors.New("the file head.json, which names the last line, is missing")
 
 // readHead reads head.json.
-func readHead(dir string) (head, error) {
+func readHead(dir fs.FS) (head, error) {
 	var h head
-	b, err := os.ReadFile(filepath.Join(dir, headName))
+	b, err := fs.ReadFile(dir, headName)
 	if errors.Is(err, fs.ErrNotExist) {
 		return h, errNoHead
 	}

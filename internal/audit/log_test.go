@@ -195,13 +195,13 @@ func TestHeadFollows(t *testing.T) {
 		defer l.start(t)()
 		l.Record(Record{Event: BrokerStarted})
 		synctest.Wait()
-		if h, err := readHead(l.dir); err != nil || h.Seq != 0 {
+		if h, err := readHead(os.DirFS(l.dir)); err != nil || h.Seq != 0 {
 			t.Errorf("%+v, %v", h, err)
 		}
 		l.Record(Record{Event: PolicyChanged})
 		time.Sleep(syncEvery + time.Millisecond)
 		synctest.Wait()
-		h, err := readHead(l.dir)
+		h, err := readHead(os.DirFS(l.dir))
 		seq, hash := l.Head()
 		if err != nil || h.Seq != 2 || h.Hash != wantWhole(t, l.dir).Last.Hash || seq != 2 || hash != h.Hash {
 			t.Errorf("%+v, %v; %d %s", h, err, seq, hash)

@@ -67,7 +67,7 @@ type found struct {
 // find looks for the end. From the head on, which is at most a second old, each
 // line must follow the one before; what does not was never finished.
 func (w *writer) find() (found, error) {
-	h, noHead := readHead(w.dir)
+	h, noHead := readHead(os.DirFS(w.dir))
 	if noHead == nil {
 		w.head = h
 	}

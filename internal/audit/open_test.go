@@ -45,7 +45,7 @@ func TestCrashAtAnyByte(t *testing.T) {
 	files := crashed(t, 5, 3, 1<<20)
 	whole := files[currentName]
 	from := len(slices.Concat(slices.Collect(bytes.Lines(whole))[:5]...))
-	for cut := from; cut <= len(whole); cut += 3 {
+	for cut := from; cut <= len(whole); cut += 7 {
 		left := maps.Clone(files)
 		left[currentName] = whole[:cut]
 		dir := lay(t, left)

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
-	"path/filepath"
 	"slices"
 	"time"
 )
@@ -69,9 +68,11 @@ const verifyTries = 3
 // Verify reads a whole log and reports the first thing that is wrong with it.
 // Where noted is given, that line must be in the log. It takes no lock: a broker
 // may write meanwhile. An error is that files could not be read, or ErrNoLog.
-func Verify(dir string, noted *Mark) (Report, error) {
+func Verify(dir string, noted *Mark) (Report, error) { return verifyIn(os.DirFS(dir), noted) }
+
+func verifyIn(dir fs.FS, noted *Mark) (Report, error) {
 	for try := 1; ; try++ {
-		before, err := list(dir)
+		before, err := listIn(dir)
 		if errors.Is(err, fs.ErrNotExist) {
 			return Report{}, ErrNoLog
 		}
@@ -83,7 +84,7 @@ func Verify(dir string, noted *Mark) (Report, error) {
 		if err == nil && c.report.Fault == nil {
 			return c.report, nil
 		}
-		after, failed := list(dir)
+		after, failed := listIn(dir)
 		if failed != nil {
 			return c.report, failed
 		}
@@ -108,7 +109,7 @@ type checker struct {
 	sawIt  bool     // the noted line
 }
 
-func (c *checker) all(dir string, l listed) error {
+func (c *checker) all(dir fs.FS, l listed) error {
 	files := l.files()
 	h, noHead := readHead(dir) // before the lines: it is never ahead of them
 	if len(files) == 0 && noHead != nil {
@@ -117,7 +118,7 @@ func (c *checker) all(dir string, l listed) error {
 	c.head = h
 	c.report.Files = len(files)
 	for i, name := range files {
-		f, err := os.Open(filepath.Join(dir, name))
+		f, err := dir.Open(name)
 		if err != nil {
 			return err
 		}

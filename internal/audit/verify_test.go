@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"testing/fstest"
 	"time"
 )
 
@@ -71,7 +72,6 @@ func TestVerifyFindsAnyTampering(t *testing.T) {
 	for name, files := range logs(t) {
 		all := positions(files)
 		t.Logf("%s: %d lines", name, len(all))
-		scratch := lay(t, files)
 		for i, at := range all {
 			line := string(files[at.file][at.begin:at.end])
 			tampered := map[string]map[string][]byte{
@@ -95,12 +95,7 @@ func TestVerifyFindsAnyTampering(t *testing.T) {
 				}
 			}
 			for what, changed := range tampered {
-				for name, b := range changed {
-					if !bytes.Equal(b, files[name]) || !bytes.Equal(b, mustRead(t, filepath.Join(scratch, name))) {
-						write(t, filepath.Join(scratch, name), b)
-					}
-				}
-				r := verify(t, scratch)
+				r := verifyFiles(t, changed)
 				if r.Fault == nil {
 					t.Fatalf("%s: line %d of %s %s: not found", name, at.n, at.file, what)
 				}
@@ -152,6 +147,20 @@ func rehashed(t *testing.T, line string) string {
 	return string(b)
 }
 
+// verifyFiles verifies files that are in memory.
+func verifyFiles(t testing.TB, files map[string][]byte) Report {
+	t.Helper()
+	dir := fstest.MapFS{}
+	for name, b := range files {
+		dir[name] = &fstest.MapFile{Data: b}
+	}
+	r, err := verifyIn(dir, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return r
+}
+
 func mustRead(t testing.TB, path string) []byte {
 	t.Helper()
 	b, err := os.ReadFile(path)
@@ -159,13 +168,6 @@ func mustRead(t testing.TB, path string) []byte {
 		t.Fatal(err)
 	}
 	return b
-}
-
-func write(t testing.TB, path string, b []byte) {
-	t.Helper()
-	if err := os.WriteFile(path, b, 0o600); err != nil {
-		t.Fatal(err)
-	}
 }
 
 // A range that is missing at the beginning, in the middle or at the end is found
@@ -180,7 +182,7 @@ func TestVerifyFindsMissingRanges(t *testing.T) {
 			for i := to - 1; i >= from; i-- { // from behind, so that the others stay where they are
 				changed = with(changed, all[i], "")
 			}
-			r := verify(t, lay(t, changed))
+			r := verifyFiles(t, changed)
 			if r.Fault == nil || (r.Fault.Kind != FaultRemoved && r.Fault.Kind != FaultCut) {
 				t.Fatalf("%s: lines %d to %d removed: %+v", name, from, to, r)
 			}
@@ -188,7 +190,7 @@ func TestVerifyFindsMissingRanges(t *testing.T) {
 		for file := range files {
 			changed := maps.Clone(files)
 			delete(changed, file)
-			r := verify(t, lay(t, changed))
+			r := verifyFiles(t, changed)
 			if r.Fault == nil || file == headName && r.Fault.Kind != FaultHead {
 				t.Fatalf("%s: %s removed: %+v", name, file, r)
 			}
