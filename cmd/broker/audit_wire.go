@@ -22,6 +22,7 @@ func auditDir(stateDir string) string { return filepath.Join(stateDir, "audit") 
 // a command that only looks never writes.
 func (p *parts) wireAudit(cfg config.Config) {
 	ac := audit.Config{Dir: auditDir(p.loaded.Places.StateDir), Hash: p.tel.AccountHash, Log: p.log}
+	ac.Lost = func(lines int64) { p.tel.AuditLost(context.Background(), lines) } // no request's
 	if write := notify.EventLog(); write != nil {
 		ac.Copy = func(l audit.Line) error { return write(auditEvent(l)) }
 	}

@@ -17,6 +17,8 @@ type Config struct {
 	// concurrent use.
 	Hash func(account string) string
 	Log  *slog.Logger // hears of faults of the audit log itself
+	// Lost is told of lines that cannot be written; nil: nobody. It must not wait.
+	Lost func(lines int64)
 	// Copy writes a line to the Windows event log; nil: this system has none. It may
 	// wait, and is called on a goroutine of its own.
 	Copy func(Line) error
@@ -160,6 +162,9 @@ func (l *Log) Record(r Record) {
 func (l *Log) lose(n int64) {
 	l.lost.Add(n)
 	l.allLost.Add(n)
+	if l.cfg.Lost != nil {
+		l.cfg.Lost(n)
+	}
 }
 
 // Lost is how many lines are missing from the log since the start.

@@ -277,6 +277,7 @@ func TestDocumentedAlertsLookAtWhatIsServed(t *testing.T) {
 	tel := start(t, io.Discard, nil)
 	defer renewalStory(t, tel)()
 	tel.CredstoreError(t.Context(), "load", "locked")
+	tel.AuditLost(t.Context(), 3)
 	stop, err := tel.Observe(func() []AccountSample { return []AccountSample{{Account: "ops", State: "ok"}} })
 	if err != nil {
 		t.Fatal(err)
@@ -291,7 +292,7 @@ func TestDocumentedAlertsLookAtWhatIsServed(t *testing.T) {
 		alerts++
 		_, expr, _ := strings.Cut(line, "expr: ")
 		m := alertSelector.FindStringSubmatch(expr)
-		if m == nil || !slices.ContainsFunc(series, func(s string) bool { return strings.HasPrefix(s, m[1]+"{") && strings.Contains(s, m[2]) }) {
+		if m == nil || !slices.ContainsFunc(series, func(s string) bool { return (strings.HasPrefix(s, m[1]+"{") || strings.HasPrefix(s, m[1]+" ")) && strings.Contains(s, m[2]) }) {
 			t.Errorf("nothing is served for %s", line)
 		}
 	}

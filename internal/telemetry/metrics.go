@@ -18,6 +18,7 @@ type instruments struct {
 	refreshes       metric.Int64Counter
 	gateRefusals    metric.Int64Counter
 	credstoreErrors metric.Int64Counter
+	auditLost       metric.Int64Counter
 	mapiTriggers    metric.Int64Counter
 	ewsCalls        metric.Int64Counter
 	proxyRequests   metric.Int64Counter
@@ -36,6 +37,7 @@ func newInstruments(m metric.Meter) (instruments, error) {
 		refreshes:       b.counter(MetricTokenRefreshes),
 		gateRefusals:    b.counter(MetricGateRefusals),
 		credstoreErrors: b.counter(MetricCredstoreErrors),
+		auditLost:       b.counter(MetricAuditLost),
 		mapiTriggers:    b.counter(MetricMAPITriggers),
 		ewsCalls:        b.counter(MetricEWSCalls),
 		proxyRequests:   b.counter(MetricProxyRequests),
@@ -106,6 +108,11 @@ func (t *Telemetry) GateRefusal(ctx context.Context, reason string) {
 func (t *Telemetry) CredstoreError(ctx context.Context, operation, reason string) {
 	t.instruments.credstoreErrors.Add(ctx, 1, metric.WithAttributes(
 		attribute.String(AttrOperation, label(operation)), attribute.String(AttrReason, label(reason))))
+}
+
+// AuditLost counts lines of the audit log that could not be written.
+func (t *Telemetry) AuditLost(ctx context.Context, lines int64) {
+	t.instruments.auditLost.Add(ctx, lines)
 }
 
 // EWSCall counts a call of Exchange Web Services that went through the proxy:

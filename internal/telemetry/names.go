@@ -42,6 +42,7 @@ const (
 	MetricMAPITriggers    = "broker.mapi.triggers"
 	MetricMAPIProofAge    = "broker.mapi.proof.age"
 	MetricCredstoreErrors = "broker.credstore.errors"
+	MetricAuditLost       = "broker.audit.lost"
 	MetricEWSCalls        = "broker.ews.calls"
 	MetricProxyRequests   = "broker.proxy.requests"
 	MetricProxyDuration   = "broker.proxy.request.duration"
@@ -125,6 +126,7 @@ var metricTable = []metricName{
 	{MetricMAPITriggers, "{trigger}", "Attempts to get Outlook to renew.", []string{AttrMAPITarget, AttrMAPIAction, AttrMAPIResult, AttrMAPIReason}},
 	{MetricMAPIProofAge, "s", "Time since an Outlook target's access was proved.", []string{AttrMAPITarget}},
 	{MetricCredstoreErrors, "{error}", "Failed operations of the credential store.", []string{AttrOperation, AttrReason}},
+	{MetricAuditLost, "{line}", "Lines of the audit log that could not be written.", nil},
 	{MetricEWSCalls, "{call}", "Calls of Exchange Web Services through the proxy.", []string{AttrConsumer, AttrEWSOperation}},
 	{MetricProxyRequests, "{request}", "Requests of consumers through the proxy.", []string{AttrConsumer, AttrResource, AttrHTTPStatus, AttrOutcome}},
 	{MetricProxyDuration, "s", "Time until the answer to a request through the proxy began.", []string{AttrConsumer, AttrResource, AttrHTTPStatus, AttrOutcome}},

@@ -49,6 +49,7 @@ func story(t *testing.T, tel *Telemetry) {
 	tel.GateRefusal(t.Context(), "host")
 	tel.CredstoreError(t.Context(), "save", "locked")
 	tel.EWSCall(t.Context(), "crm", "FindItem")
+	tel.AuditLost(t.Context(), 3)
 	tel.ProxyRequest(t.Context(), ProxyResult{Consumer: "crm", Resource: "ews", Status: 200, Took: time.Millisecond})
 	stop, err := tel.Observe(func() []AccountSample {
 		return []AccountSample{{

@@ -126,6 +126,7 @@ func TestPrometheus(t *testing.T) {
 	tel.GateRefusal(t.Context(), "origin")
 	tel.CredstoreError(t.Context(), "load", "locked")
 	tel.EWSCall(t.Context(), "crm", "FindItem")
+	tel.AuditLost(t.Context(), 3)
 	tel.ProxyRequest(t.Context(), ProxyResult{Consumer: "crm", Resource: "ews", Status: 200, Took: time.Millisecond})
 
 	text := scrape(t, tel)
