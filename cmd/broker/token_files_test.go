@@ -9,6 +9,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/m365-token-broker/broker/internal/audit"
 	"github.com/m365-token-broker/broker/internal/httpapi"
 	"github.com/m365-token-broker/broker/internal/ownerfile"
 )
@@ -69,6 +70,10 @@ func TestTokenFiles(t *testing.T) {
 	w.fileHolds("goes with the broker", raw, "")
 	if left, err := os.ReadDir(dir); err != nil || len(left) != 0 {
 		t.Errorf("left: %v, %v", left, err)
+	}
+	issued, err := audit.Tail(auditDir(w.path("state")), 100, func(l audit.Line) bool { return l.Event == audit.TokenIssued && l.Consumer == "token" })
+	if err != nil || len(issued) == 0 || issued[0].RequestID != "" || issued[0].Resource != "graph" {
+		t.Errorf("the audit log has of the file's tokens: %+v, %v", issued, err)
 	}
 	if _, err := os.Stat(w.path("state/" + tokenFileList)); err == nil {
 		t.Error("the list of token files is left behind")
