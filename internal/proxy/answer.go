@@ -72,7 +72,7 @@ const (
 	ewsBlocked = "Your token is fine, your tenant blocks Exchange Web Services (EWS): an administrator must run Set-OrganizationConfig -EwsEnabled $true " +
 		"and add the application ID of the broker's app registration with -EwsAllowedAppIDs; " +
 		"since 1 October 2026 Exchange Online lets only listed applications use EWS, and on 1 April 2027 it ends for good, so move to Microsoft Graph (run: broker ews report)."
-	proxyPassword = "The outbound proxy wants a password; set proxy_url to http://user:password@host:port." //nolint:gosec // no credential
+	proxyPassword = "The outbound proxy wants a password; set proxy_url to http://user:password@host:port."
 )
 
 // refused says which answers are no answers of the resource to this request.

@@ -183,11 +183,11 @@ func (s *scanner) quoted() (string, bool) {
 	var b strings.Builder
 	for s.at++; !s.done(); s.at++ {
 		c := s.peek()
-		switch {
-		case c == '"':
+		switch c {
+		case '"':
 			s.at++
 			return b.String(), true
-		case c == '\\':
+		case '\\':
 			if s.at++; s.done() {
 				return "", false
 			}

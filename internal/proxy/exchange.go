@@ -219,7 +219,8 @@ func (x *exchange) renew(ctx context.Context, res *http.Response) (bool, error) 
 	if err == nil && answer.Entry.ETag() == x.answer.Entry.ETag() {
 		answer, err = x.p.cfg.Tokens.Token(ctx, x.id, token.Request{Key: x.key, Force: true})
 	}
-	return err == nil && x.take(answer), nil //nolint:nilerr // the resource's own answer says more than that the token is as it was
+	// The resource's own answer says more than that the token is as it was.
+	return err == nil && x.take(answer), nil
 }
 
 // take makes this the token to send; false where it is the one that was refused.

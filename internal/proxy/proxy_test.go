@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -214,13 +215,11 @@ func TestAnswer(t *testing.T) {
 		if r.ProtoAtLeast(1, 1) {
 			w.WriteHeader(http.StatusEarlyHints)
 		}
-		for name, values := range map[string][]string{
+		maps.Copy(h, http.Header{
 			"Cache-Control": {"private"}, "X-Request-Id": {"theirs"}, "Request-Id": {"r"}, "Content-Encoding": {"gzip"}, "Content-Type": {"text/plain"},
 			"Alt-Svc": {`h3=":443"`}, "Strict-Transport-Security": {"max-age=1"}, "Connection": {"X-Hop"}, "X-Hop": {"1"}, "Trailer": {"X-Sum"}, "Date": {"Mon, 23 Nov 2026 00:00:00 GMT"},
 			"Set-Cookie": {"a=1; Path=/; Domain=outlook.office365.com; Secure; HttpOnly", "b=2; path=/EWS; SameSite=None; secure", "c=3; Path=/../x", "d=4"},
-		} {
-			h[name] = values
-		}
+		})
 		w.WriteHeader(http.StatusAccepted)
 		_, _ = w.Write(packed.Bytes())
 		h.Set("X-Sum", "5")

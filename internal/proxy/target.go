@@ -6,6 +6,7 @@ import (
 	"net/url"
 	"slices"
 	"strings"
+	"unicode"
 
 	"github.com/m365-token-broker/broker/internal/token"
 )
@@ -47,7 +48,7 @@ func (b base) target(in *url.URL) (*url.URL, error) {
 	if raw == "" {
 		raw = in.EscapedPath()
 	}
-	if raw != "" && raw[0] != '/' || !staysBelow(raw) {
+	if raw != "" && raw[0] != '/' || !staysBelow(raw) || strings.ContainsFunc(in.RawQuery, unicode.IsControl) {
 		return nil, badPath()
 	}
 	raw = b.path + escapeIllegal(raw)
@@ -57,7 +58,7 @@ func (b base) target(in *url.URL) (*url.URL, error) {
 	}
 	u := &url.URL{
 		Scheme: b.scheme, Host: b.host, Path: path, RawPath: raw,
-		RawQuery: strings.ReplaceAll(in.RawQuery, "#", "%23"), ForceQuery: in.ForceQuery,
+		RawQuery: strings.NewReplacer("#", "%23", " ", "%20").Replace(in.RawQuery), ForceQuery: in.ForceQuery,
 	}
 	if raw != "" && u.EscapedPath() != raw { // net/url would write it otherwise than it was looked at
 		return nil, badPath()
