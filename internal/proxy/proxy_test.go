@@ -298,7 +298,7 @@ func TestAnswersOfTheResource(t *testing.T) {
 	d := newDoor(t, func(w http.ResponseWriter, r *http.Request) {
 		switch r.URL.Path {
 		case "/blocked":
-			w.Header().Set("X-EWS-Policy-Reason", "EwsDisabledForTenantOrApplication")
+			w.Header().Set("X-EWS-Policy-Reason", "EWS is blocked by policy for this user or tenant")
 			w.WriteHeader(http.StatusForbidden)
 		case "/forbidden":
 			w.WriteHeader(http.StatusForbidden)

@@ -193,6 +193,6 @@ func sendSOAP(w http.ResponseWriter, status int, inner string) {
 
 // blockEWS answers as a tenant that does not allow the application to use EWS.
 func blockEWS(_ *Sandbox, c call) {
-	c.w.Header().Set("X-EWS-Policy-Reason", "EwsDisabledForTenantOrApplication")
+	c.w.Header().Set("X-EWS-Policy-Reason", "EWS is blocked by policy for this user or tenant")
 	http.Error(c.w, "EWS is disabled for this tenant or application.", http.StatusForbidden)
 }
