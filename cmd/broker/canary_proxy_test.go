@@ -30,10 +30,15 @@ func (w *world) playProxy() {
 		_ = w.try("", c.method, c.path, c.body, basicAuth(alice, access))
 	}
 	for _, f := range []sandbox.Fault{
-		{Scenario: "cae"}, {Scenario: "token_rejected"}, {Scenario: "ews_blocked"},
-		{Scenario: "reset", Endpoint: sandbox.EndpointGraph}, {Scenario: "redirect", Endpoint: sandbox.EndpointGraph},
-		{Scenario: "portal", Endpoint: sandbox.EndpointEWS}, {Scenario: "proxy_auth", Endpoint: sandbox.EndpointEWS},
-		{Scenario: "cut", Endpoint: sandbox.EndpointGraph}, {Scenario: "throttled", Endpoint: sandbox.EndpointEWS},
+		{Scenario: "cae"},
+		{Scenario: "token_rejected"},
+		{Scenario: "ews_blocked"},
+		{Scenario: "reset", Endpoint: sandbox.EndpointGraph},
+		{Scenario: "redirect", Endpoint: sandbox.EndpointGraph},
+		{Scenario: "portal", Endpoint: sandbox.EndpointEWS},
+		{Scenario: "proxy_auth", Endpoint: sandbox.EndpointEWS},
+		{Scenario: "cut", Endpoint: sandbox.EndpointGraph},
+		{Scenario: "throttled", Endpoint: sandbox.EndpointEWS},
 	} {
 		w.fault(f)
 		for _, c := range good {

@@ -22,9 +22,7 @@ const (
 	resourceAnswer   = 5 * time.Minute // until its header, once the request is sent whole
 	resourceContinue = time.Second     // for 100 Continue
 	resourceIdle     = 90 * time.Second
-	resourcePing     = 30 * time.Second // without a frame, on HTTP/2: a line that is dead is noticed
 	resourceBuffer   = 32 << 10
-	resourceWindow   = 1 << 20 // bytes that an answer may run ahead of its reader, on HTTP/2
 	resourceHeader   = 64 << 10
 	resourceConns    = 64 // idle ones to a host
 )
@@ -89,10 +87,18 @@ func resourceTransport(cfg config.Config) (*http.Transport, error) {
 		ReadBufferSize:         resourceBuffer,
 		WriteBufferSize:        resourceBuffer,
 		DisableCompression:     true, // the consumer's Accept-Encoding is the one that counts
-		ForceAttemptHTTP2:      true,
-		HTTP2:                  &http.HTTP2Config{SendPingTimeout: resourcePing, MaxReceiveBufferPerStream: resourceWindow},
+		Protocols:              onlyHTTP1(),
 		OnProxyConnectResponse: refusedConnect,
 	}, nil
+}
+
+// onlyHTTP1 gives each request under way a connection of its own, so that a
+// stream of notifications or a large file is never in another request's way, and
+// a small call costs less (ADR 0016).
+func onlyHTTP1() *http.Protocols {
+	var p http.Protocols
+	p.SetHTTP1(true)
+	return &p
 }
 
 // refusedConnect keeps an outbound proxy's own words out of errors.

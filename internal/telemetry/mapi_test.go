@@ -292,7 +292,9 @@ func TestDocumentedAlertsLookAtWhatIsServed(t *testing.T) {
 		alerts++
 		_, expr, _ := strings.Cut(line, "expr: ")
 		m := alertSelector.FindStringSubmatch(expr)
-		if m == nil || !slices.ContainsFunc(series, func(s string) bool { return (strings.HasPrefix(s, m[1]+"{") || strings.HasPrefix(s, m[1]+" ")) && strings.Contains(s, m[2]) }) {
+		if m == nil || !slices.ContainsFunc(series, func(s string) bool {
+			return (strings.HasPrefix(s, m[1]+"{") || strings.HasPrefix(s, m[1]+" ")) && strings.Contains(s, m[2])
+		}) {
 			t.Errorf("nothing is served for %s", line)
 		}
 	}
