@@ -197,7 +197,7 @@ func TestSIGTERMFinishesWhatIsInFlight(t *testing.T) {
 }
 
 // ownFiles are those that a state directory has while the broker runs.
-var ownFiles = regexp.MustCompile(`^(admin\.key|broker\.lock|broker\.json|secrets/(record-account-[0-9a-f]+\.[ab]|store\.key|auto|\.lock))$`)
+var ownFiles = regexp.MustCompile(`^(admin\.key|broker\.lock|broker\.json|ews-usage\.json|secrets/(record-account-[0-9a-f]+\.[ab]|store\.key|auto|\.lock))$`)
 
 // checkNothingPiledUp looks for what a kill may leave behind.
 func (w *world) checkNothingPiledUp() {

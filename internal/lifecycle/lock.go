@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"strings"
 	"sync"
 	"time"
 
@@ -93,15 +92,13 @@ func Lock(ctx context.Context, dir string, info Info) (*InstanceLock, error) {
 }
 
 // sweep removes what a broker that was killed in the middle of a write left
-// behind. Call it with the lock held: then nobody else writes these files. What
-// cannot be removed is tried again at the next start.
+// behind of any of its files. Call it with the lock held: then nobody else writes
+// here. What cannot be removed is tried again at the next start.
 func sweep(dir string) {
 	entries, _ := os.ReadDir(dir)
 	for _, e := range entries {
-		for _, name := range []string{infoFile, adminKeyFile} {
-			if strings.HasPrefix(e.Name(), "."+name+".") {
-				_ = os.Remove(filepath.Join(dir, e.Name()))
-			}
+		if _, ok := ownerfile.Leftover(e.Name()); ok && e.Type().IsRegular() {
+			_ = os.Remove(filepath.Join(dir, e.Name()))
 		}
 	}
 }
