@@ -107,8 +107,10 @@ func (x *exchange) forward(r *http.Request) error {
 	x.rp.ServeHTTP(x.w, r.WithContext(ctx))
 	if failed != nil {
 		x.restore(x.w.Header())
+		return failed
 	}
-	return failed
+	x.watch.flush()
+	return nil
 }
 
 // endBody takes the body away from the transport. Where the caller still has some

@@ -58,7 +58,7 @@ func (b base) target(in *url.URL) (*url.URL, error) {
 	}
 	u := &url.URL{
 		Scheme: b.scheme, Host: b.host, Path: path, RawPath: raw,
-		RawQuery: strings.NewReplacer("#", "%23", " ", "%20").Replace(in.RawQuery), ForceQuery: in.ForceQuery,
+		RawQuery: strings.ReplaceAll(strings.ReplaceAll(in.RawQuery, "#", "%23"), " ", "%20"), ForceQuery: in.ForceQuery,
 	}
 	if raw != "" && u.EscapedPath() != raw { // net/url would write it otherwise than it was looked at
 		return nil, badPath()

@@ -56,4 +56,8 @@ const lateBody = 5 * time.Second
 
 func (t *watch) hurry() { _ = t.rc.SetReadDeadline(time.Now().Add(lateBody)) }
 
+// flush sends what is left of the answer, so that the caller does not wait while
+// the request is counted.
+func (t *watch) flush() { _ = t.rc.Flush() } // a writer that cannot, sends it when the request is over
+
 func (t *watch) stop() { t.timer.Stop() }
