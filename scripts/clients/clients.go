@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -10,7 +9,6 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
-	"strings"
 )
 
 // variables is the block that lets a program in and sets its environment.
@@ -44,9 +42,6 @@ var credentials = []variant{
 	{"ManagedIdentityCredential", "DefaultAzureCredential", "ManagedIdentityCredential"},
 }
 
-// module is the product's.
-const module = "github.com/m365-token-broker/broker"
-
 // unkeyed is what a consumer without a key needs.
 const unkeyed = "dialects.sidecar_unauthenticated=true"
 
@@ -55,6 +50,7 @@ func clients() []client {
 	return []client{
 		{recipe: "azidentity", product: "azidentity", want: wantMe, variants: credentials},
 		{recipe: "go-client", product: "client of this repository", want: wantMe},
+		{recipe: "go-credential", product: "client of this repository, in azcore", want: wantMe},
 		{recipe: "azure-identity", product: "azure-identity", want: wantName, variants: append(credentials[:2:2], variant{
 			"ManagedIdentityCredential of an account",
 			"DefaultAzureCredential()", `__import__("azure.identity").identity.ManagedIdentityCredential(client_id="` + user + `")`,
@@ -105,11 +101,10 @@ func (w *world) place(ctx context.Context, b block, text string) ([]string, erro
 		}
 		return []string{node[0], path}, nil
 	case "go":
-		path, err := file(filepath.Join("go", b.name), "main.go")
-		if err != nil {
+		if _, err := file(filepath.Join("go", b.name), "main.go"); err != nil {
 			return nil, err
 		}
-		return w.build(ctx, b.name, path, text)
+		return w.build(ctx, b.name)
 	case "sh":
 		path, err := file("recipes", b.name+".sh")
 		return []string{"bash", "-euo", "pipefail", path}, err
@@ -117,23 +112,11 @@ func (w *world) place(ctx context.Context, b block, text string) ([]string, erro
 	return nil, fmt.Errorf("nothing here runs %s", b.language)
 }
 
-// build makes a program of a recipe, in the module beside this one; a recipe for
-// our own package is built in ours, as if it stood there.
-func (w *world) build(ctx context.Context, name, path, text string) ([]string, error) {
+// build makes a program of a recipe in the module for them, which scripts/clients/run
+// has put beside the package client.
+func (w *world) build(ctx context.Context, name string) ([]string, error) {
 	program := filepath.Join(w.dir, "bin", name)
-	argv := []string{"go", "build", "-C", filepath.Join(w.install, "go"), "-o", program, "./" + name}
-	if strings.Contains(text, `"`+module+`/client"`) {
-		overlay, err := json.Marshal(map[string]any{"Replace": map[string]string{filepath.Join(w.repository, "recipe", "main.go"): path}})
-		if err != nil {
-			return nil, err
-		}
-		file := filepath.Join(w.dir, "overlay.json")
-		if err := os.WriteFile(file, overlay, 0o600); err != nil {
-			return nil, err
-		}
-		argv = []string{"go", "build", "-C", w.repository, "-overlay", file, "-o", program, "./recipe"}
-	}
-	_, stderr, code, err := w.command(ctx, os.Environ(), "", argv...)
+	_, stderr, code, err := w.command(ctx, os.Environ(), "", "go", "build", "-C", filepath.Join(w.install, "go"), "-o", program, "./"+name)
 	if err == nil && code != 0 {
 		err = errors.New(stderr)
 	}

@@ -27,7 +27,6 @@ const (
 // run clients in.
 type world struct {
 	dir, install string
-	repository   string
 	broker       string // the program
 	url          string // of the broker
 	ca           string // what clients must trust, as a file
@@ -60,9 +59,6 @@ func (w *world) prepare(ctx context.Context, broker, install string) (err error)
 		return err
 	}
 	if w.broker, err = filepath.Abs(broker); err != nil {
-		return err
-	}
-	if w.repository, err = os.Getwd(); err != nil {
 		return err
 	}
 	if w.mail, err = startMail(ctx); err != nil {

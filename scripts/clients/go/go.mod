@@ -1,5 +1,6 @@
 // The recipes of docs/consumers.md that are in Go are built with this module,
-// so that what they need stays out of the product's. It has no code of its own.
+// so that what they need stays out of the product's. It has no code of its own, and
+// is used where scripts/clients/run copies it to.
 module github.com/m365-token-broker/broker/scripts/clients/go
 
 go 1.26
@@ -7,7 +8,10 @@ go 1.26
 require (
 	github.com/Azure/azure-sdk-for-go/sdk/azcore v1.23.3
 	github.com/Azure/azure-sdk-for-go/sdk/azidentity v1.15.0
+	github.com/m365-token-broker/broker v0.0.0
 )
+
+replace github.com/m365-token-broker/broker => ../product
 
 require (
 	github.com/Azure/azure-sdk-for-go/sdk/internal v1.13.0 // indirect
