@@ -115,6 +115,8 @@ func (s *story) tell(ctx context.Context) error {
 		{"A program gets a key of its own", s.makeConsumer},
 		{"Two hundred callers ask at once for a token that nobody has yet", s.manyCallers},
 		{"The tokens work at Microsoft Graph and at EWS", s.callServices},
+		{"Programs get through that know nothing of the broker", s.strangers},
+		{"A stolen key is of no use in another program", s.stolen},
 		{"The token expires; nobody waits and nobody signs in", s.expiry},
 		{"The broker is killed (kill -9) and started again", s.killed},
 		{"An administrator revokes the sign-in", s.revoked},

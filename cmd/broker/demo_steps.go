@@ -208,7 +208,11 @@ func (s *story) stop(ctx context.Context) error {
 	if err := s.child.stop(ctx); err != nil {
 		return err
 	}
-	s.say("stopped in %d ms; the demo's files are removed", time.Since(began).Milliseconds())
+	s.say("stopped in %d ms", time.Since(began).Milliseconds())
+	if err := s.writtenDown(); err != nil {
+		return err
+	}
+	s.say("the demo's files are removed")
 	return nil
 }
 
