@@ -20,7 +20,7 @@ race: ## all tests with the race detector
 cover: ## all tests with coverage, as a page
 	go test -coverprofile=coverage.out -coverpkg=./internal/...,./cmd/... ./... && go tool cover -html=coverage.out -o coverage.html
 
-fuzz: ## every fuzz target for FUZZTIME (5s) each
+fuzz: ## every fuzz target for FUZZTIME (3s) each
 	.ci/run fuzz
 
 bench: ## every benchmark
