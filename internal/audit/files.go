@@ -1,7 +1,6 @@
 package audit
 
 import (
-	"bufio"
 	"bytes"
 	"encoding/json"
 	"errors"
@@ -135,33 +134,10 @@ func writeHead(dir string, h head) error {
 	return ownerfile.Write(filepath.Join(dir, headName), append(b, '\n'))
 }
 
-// readLines calls visit with each whole line of r, without its newline, which
-// visit may not keep; one that is too long comes as nothing. It ends early where
-// visit returns false. end is where the last line that was visited ends, and torn
-// how many bytes follow the last newline of r.
+// readLines is ownerfile.Lines for a log, with lines as decode takes them: without
+// the newline.
 func readLines(r io.Reader, visit func(line []byte) bool) (end, torn int64, err error) {
-	lines := bufio.NewReaderSize(r, maxLine)
-	var length int64
-	for {
-		part, err := lines.ReadSlice('\n')
-		length += int64(len(part))
-		switch {
-		case errors.Is(err, bufio.ErrBufferFull):
-			continue
-		case errors.Is(err, io.EOF):
-			return end, length, nil
-		case err != nil:
-			return end, 0, err
-		}
-		line := bytes.TrimSuffix(part, []byte("\n"))
-		if length > int64(len(part)) {
-			line = nil
-		}
-		end, length = end+length, 0
-		if !visit(line) {
-			return end, 0, nil
-		}
-	}
+	return ownerfile.Lines(r, maxLine, func(line []byte) bool { return visit(bytes.TrimSuffix(line, []byte("\n"))) })
 }
 
 // lineBefore is the whole line that ends, with its newline, at end.

@@ -1,7 +1,6 @@
 package mapiadapter
 
 import (
-	"bufio"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -75,14 +74,15 @@ func (l *Ledger) read(path string) (whole int, end int64, err error) {
 	if err != nil {
 		return 0, 0, err
 	}
-	end, err = readLines(f, func(line []byte) {
+	end, _, err = ownerfile.Lines(f, maxLine, func(line []byte) bool {
 		e, ok := decodeEntry(line)
 		if !ok {
 			l.damaged++
-			return
+			return true
 		}
 		whole++
 		l.last, l.lastLine, l.seq = e, slices.Clone(line), max(l.seq, e.Seq)
+		return true
 	})
 	return whole, end, errors.Join(err, f.Close())
 }
@@ -109,7 +109,7 @@ func (l *Ledger) Tail(n int) ([]Entry, error) {
 		if path == l.path {
 			whole = io.LimitReader(f, l.size) // what follows failed and could not be cut off yet
 		}
-		_, err = readLines(whole, func(line []byte) {
+		_, _, err = ownerfile.Lines(whole, maxLine, func(line []byte) bool {
 			if e, ok := decodeEntry(line); ok && e.Seq != before {
 				before = e.Seq
 				tail = append(tail, e)
@@ -117,6 +117,7 @@ func (l *Ledger) Tail(n int) ([]Entry, error) {
 			if len(tail) >= 2*n {
 				tail = append(tail[:0], tail[len(tail)-n:]...)
 			}
+			return true
 		})
 		if err = errors.Join(err, f.Close()); err != nil {
 			return nil, fmt.Errorf("read the ledger %s: %w", path, err)
@@ -159,31 +160,6 @@ func openOwn(path string) (*os.File, error) {
 	return f, nil
 }
 
-// readLines calls visit with each whole line, newline included, which it may
-// not keep. One longer than maxLine comes as its last bytes, which no decoder
-// takes. It returns where the last whole line ends: what follows was cut off.
-func readLines(r io.Reader, visit func(line []byte)) (end int64, err error) {
-	lines := bufio.NewReaderSize(r, maxLine)
-	var length int64
-	for {
-		part, err := lines.ReadSlice('\n')
-		length += int64(len(part))
-		switch {
-		case errors.Is(err, bufio.ErrBufferFull):
-		case errors.Is(err, io.EOF):
-			return end, nil
-		case err != nil:
-			return end, err
-		case length > int64(len(part)):
-			visit(part[len(part)-1:])
-			end, length = end+length, 0
-		default:
-			visit(part)
-			end, length = end+length, 0
-		}
-	}
-}
-
 // A line is the entry as a JSON object, with the checksum (CRC-32C, in hex) of
 // that object as one more member at its end.
 const (
@@ -209,7 +185,8 @@ func encodeEntry(e Entry) ([]byte, Entry, error) {
 	return line, e, nil
 }
 
-// decodeEntry reads a line with its newline; false where it is damaged.
+// decodeEntry reads a line with its newline; false where it is damaged, or too
+// long, which is nil.
 func decodeEntry(line []byte) (Entry, bool) {
 	cut := len(line) - sumLen
 	if cut < 1 || string(line[cut:cut+len(sumBegin)]) != sumBegin || string(line[len(line)-len(sumEnd):]) != sumEnd {

@@ -363,10 +363,11 @@ func FuzzLedgerRead(f *testing.F) {
 		for _, between := range []string{"\n", ""} {
 			var entries []Entry
 			data := append(append(bytes.Clone(garbage), between...), after...)
-			end, err := readLines(bytes.NewReader(data), func(line []byte) {
+			end, _, err := ownerfile.Lines(bytes.NewReader(data), maxLine, func(line []byte) bool {
 				if e, ok := decodeEntry(line); ok {
 					entries = append(entries, e)
 				}
+				return true
 			})
 			if err != nil || end != int64(len(data)) {
 				t.Fatalf("read up to %d of %d, %v", end, len(data), err)
