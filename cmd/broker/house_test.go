@@ -294,7 +294,7 @@ var reveals = map[string]int{
 	"internal/cache":    3,
 	"internal/config":   1,
 	"internal/consumer": 2,
-	"internal/entra":    2,
+	"internal/entra":    3,
 	"internal/httpapi":  2,
 	"internal/notify":   2,
 	"internal/proxy":    1, // the token, into the request for the resource

@@ -3,6 +3,7 @@ package entra
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net/http"
 	"net/url"
@@ -33,6 +34,7 @@ type endpoints struct {
 	authorization string
 	token         string
 	device        string
+	cloud         string // cloud_instance_name: where the tenant lives; empty: not said
 }
 
 // directory reads discovery documents and remembers the good ones. It answers
@@ -158,12 +160,40 @@ func (d *directory) read(ctx context.Context, app token.App) (endpoints, *token.
 	if err != nil {
 		p := rec.problem(stepDiscovery, host)
 		p.Err = err
-		if isObject(body) {
+		switch {
+		case errors.Is(err, errOtherCloud):
+			p.Kind, p.Detail = token.KindConfiguration, helpWrongCloud
+		case isObject(body):
 			p.Detail = fmt.Sprintf("The discovery document of %s cannot be used: %v. Check authority and tenant in the configuration.", host, err)
 		}
 		return endpoints{}, p
 	}
 	return e, nil
+}
+
+// errOtherCloud is for a tenant that another of Microsoft's login hosts serves.
+var errOtherCloud = errors.New("the tenant's endpoints are at another cloud's login host")
+
+// Tenant is what the authority says of a tenant.
+type Tenant struct {
+	ID    string // its GUID; empty: the authority does not say
+	Cloud string // where it lives, for example microsoftonline.us; empty: not said
+}
+
+// Discover reads the discovery document of app's tenant anew, past what is known.
+func (c *Client) Discover(ctx context.Context, app token.App) (Tenant, error) {
+	if err := c.checkApp(stepDiscovery.op(), app); err != nil {
+		return Tenant{}, err
+	}
+	e, problem := c.directory.read(ctx, app)
+	if problem != nil {
+		return Tenant{}, problem
+	}
+	t := Tenant{Cloud: e.cloud}
+	if guid, ok := tenantOf(e.issuer); ok {
+		t.ID = guid
+	}
+	return t, nil
 }
 
 // discoveryProblem makes a refused discovery document a matter of the
@@ -183,9 +213,13 @@ func parseDiscovery(body []byte, host, tenant string) (endpoints, error) {
 		Authorization string `json:"authorization_endpoint"`
 		Token         string `json:"token_endpoint"`
 		Device        string `json:"device_authorization_endpoint"`
+		Cloud         string `json:"cloud_instance_name"`
 	}
 	if !isObject(body) || json.Unmarshal(body, &w) != nil {
 		return endpoints{}, errNotJSON
+	}
+	if u, err := url.Parse(w.Token); err == nil && slices.Contains(loginHosts(), host) && !equalHost(u.Host, host) && slices.Contains(loginHosts(), strings.ToLower(u.Host)) {
+		return endpoints{}, errOtherCloud
 	}
 	if w.Issuer == "" || w.Authorization == "" || w.Token == "" {
 		return endpoints{}, errNoEndpoints
@@ -194,6 +228,7 @@ func parseDiscovery(body []byte, host, tenant string) (endpoints, error) {
 	e := endpoints{
 		host: host, issuer: fill.Replace(w.Issuer),
 		authorization: fill.Replace(w.Authorization), token: fill.Replace(w.Token), device: fill.Replace(w.Device),
+		cloud: printable(strings.ToLower(w.Cloud), 64),
 	}
 	if e.device == "" {
 		e.device = deviceEndpoint(e.token)

@@ -76,7 +76,7 @@ func codeHelp(code int) (string, bool) {
 // configuration, the flow or the authority.
 func configHelp(code int) (string, bool) {
 	switch code {
-	case 7000218, 7000215:
+	case 7000218, 7000215, 70002:
 		return "The app registration is not a public client: set \"Allow public client flows\" to Yes (isFallbackPublicClient), and list http://localhost under \"Mobile and desktop applications\", not under \"Web\".", true
 	case 700016:
 		return "The tenant does not know this client ID; check client_id and tenant in the configuration, or register the app in this tenant.", true

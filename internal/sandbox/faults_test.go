@@ -50,6 +50,8 @@ var wanted = map[string]seen{
 	"disabled":          {status: 400, code: "invalid_grant", aadsts: 50057},
 	"admin_consent":     {status: 400, code: "access_denied", aadsts: 90094},
 	"public_client_off": {status: 401, code: "invalid_client", aadsts: 7000218},
+	"not_mobile":        {status: 401, code: "invalid_client", aadsts: 70002},
+	"other_cloud":       {status: 200, body: `{"authorization_endpoint"`},
 	"app_not_found":     {status: 400, code: "unauthorized_client", aadsts: 700016},
 	"invalid_scope":     {status: 400, code: "invalid_scope", aadsts: 70011},
 	"invalid_resource":  {status: 400, code: "invalid_resource", aadsts: 500011},

@@ -121,11 +121,15 @@ var scenarios = []scenario{
 	// Our registration or configuration.
 	answerError("public_client_off", tokenEndpoints(), "invalid_client 7000218: 'allow public client flows' is off",
 		oauthError{status: http.StatusUnauthorized, code: "invalid_client", aadsts: 7000218, text: "The request body must contain the following parameter: 'client_assertion' or 'client_secret'."}),
+	answerError("not_mobile", at(EndpointDeviceCode), "invalid_client 70002: a device code is refused to an app that is no public client",
+		oauthError{status: http.StatusUnauthorized, code: "invalid_client", aadsts: 70002, text: "The provided client is not supported for this feature. The client application must be marked as 'mobile.'"}),
 	answerError("app_not_found", at(EndpointDeviceCode, EndpointTokenPoll, EndpointTokenCode, EndpointTokenRefresh), "unauthorized_client 700016: no such application in the tenant", errNoApp),
 	answerError("invalid_scope", tokenEndpoints(), "invalid_scope 70011", errBadScope),
 	answerError("invalid_resource", tokenEndpoints(), "invalid_resource 500011: no such resource in the tenant", errNoResource),
 	answerError("wrong_cloud", tokenEndpoints(), "invalid_request 900432: the account lives in another cloud", oauthError{code: "invalid_request", aadsts: 900432, text: "Confidential Client is not supported in Cross Cloud request."}),
 	answerError("tenant_not_found", at(EndpointDiscovery), "invalid_tenant 90002: no such tenant", oauthError{code: "invalid_tenant", aadsts: 90002, text: errNoTenant.text}),
+
+	{Scenario: Scenario{"other_cloud", at(EndpointDiscovery), "the tenant lives in the US government's cloud"}, only: true, around: true, act: otherCloud},
 
 	// Throttling and outages.
 	answerError("loop", tokenEndpoints(), "invalid_grant 50196: the server saw a loop; back off", oauthError{code: "invalid_grant", aadsts: 50196, text: "The server terminated an operation because it encountered a client request loop. Please contact your app vendor."}),

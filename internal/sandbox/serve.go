@@ -161,6 +161,7 @@ func pause(ctx context.Context, d time.Duration) bool {
 func (s *Sandbox) observe(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		h := w.Header()
+		h.Set("Date", s.now().UTC().Format(http.TimeFormat))
 		h.Set(headerRequestID, newGUID())
 		id := r.Header.Get(headerCorrelationID)
 		if !isGUID(id) {

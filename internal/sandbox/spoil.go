@@ -123,6 +123,14 @@ func omit(field string) func(*Sandbox, call) {
 	}
 }
 
+// otherCloud names another cloud in a discovery document.
+func otherCloud(_ *Sandbox, c call) {
+	change(c, func(answer map[string]json.RawMessage) {
+		answer["cloud_instance_name"] = json.RawMessage(`"microsoftonline.us"`)
+		answer["tenant_region_sub_scope"] = json.RawMessage(`"DODCON"`)
+	})
+}
+
 // declineScope grants something else (MSAL calls the rest "declined scopes").
 func declineScope(_ *Sandbox, c call) {
 	change(c, func(answer map[string]json.RawMessage) {
