@@ -14,7 +14,7 @@ var floors = [][]string{
 	{"internal/token", "internal/ownerfile", "openapi"},
 	{"internal/audit", "internal/config", "internal/credstore", "internal/lifecycle", "internal/local", "internal/notify", "internal/peer"},
 	{
-		"internal/account", "internal/cache", "internal/consumer", "internal/entra", "internal/ews", "internal/mapiadapter",
+		"internal/account", "internal/backup", "internal/cache", "internal/consumer", "internal/entra", "internal/ews", "internal/mapiadapter",
 		"internal/refresh", "internal/sandbox", "internal/signin", "internal/sink", "internal/telemetry",
 	},
 	{"internal/broker", "internal/httpapi", "internal/proxy"},
@@ -34,6 +34,7 @@ var walls = []struct {
 	{"github.com/zalando/go-keyring", []string{"internal/credstore"}},
 	{"github.com/go-ole/go-ole", []string{"internal/mapiadapter"}},
 	{"github.com/Microsoft/go-winio", []string{"internal/local"}},
+	{"filippo.io/age", []string{"internal/backup"}},
 	{"github.com/spf13/cobra", []string{"cmd/broker"}},
 	{"go.opentelemetry.io/", []string{"internal/telemetry"}},
 	{"github.com/prometheus/", []string{"internal/telemetry"}},
