@@ -68,6 +68,9 @@ func (b *Book) admit(wanted string, g token.Grant) (string, record, error) {
 	e := &entry{rec: rec, signedIn: true, since: time.Now()}
 	if old := b.entries[name]; old != nil && old.signedIn {
 		e.rec.generation = old.rec.generation + 1
+		if old.rec.grant.HomeAccountID == g.HomeAccountID {
+			e.rec.learned = old.rec.learned // the tenant's policy is what it was
+		}
 		e.shadow(old)
 	}
 	b.entries[name] = e

@@ -20,7 +20,8 @@ import (
 type record struct {
 	name       string // as it was signed in; a configured alias goes before it
 	grant      token.Grant
-	generation uint64 // grows with each save
+	generation uint64               // grows with each save
+	learned    map[string]frequency // by resource; never written to once it is here
 }
 
 // recordVersion is the first byte of an encoded record. A reader refuses what it
@@ -43,6 +44,18 @@ type recordJSON struct {
 	ObtainedOn time.Time `json:"o"`
 	Generation uint64    `json:"g"`
 	Refresh    string    `json:"r"`
+
+	Learned map[string]learnedJSON `json:"q,omitempty"` // by resource
+}
+
+// learnedJSON is what was learned of one resource: times in Unix seconds, bounds
+// in seconds.
+type learnedJSON struct {
+	Least int64 `json:"l,omitempty"`
+	Most  int64 `json:"m,omitempty"`
+	Times int   `json:"n,omitempty"`
+	Last  int64 `json:"s,omitempty"`
+	Good  int64 `json:"g,omitempty"`
 }
 
 // Errors of decode. They hold nothing of the record.
@@ -59,7 +72,7 @@ func (r record) encode() ([]byte, error) {
 		Name: r.name, Authority: g.App.Authority, Tenant: g.App.Tenant, ClientID: g.App.ClientID,
 		Home: g.HomeAccountID, Username: g.Username, Flow: string(g.Flow),
 		SignedInOn: g.SignedInOn.UTC(), ObtainedOn: g.ObtainedOn.UTC(), Generation: r.generation,
-		Refresh: g.RefreshToken.Reveal(),
+		Refresh: g.RefreshToken.Reveal(), Learned: learnedOut(r.learned),
 	})
 	if err != nil {
 		return nil, fmt.Errorf("encode record: %w", err)
@@ -95,7 +108,7 @@ func decode(data []byte) (record, error) {
 		return record{}, errRecord
 	}
 	return record{
-		name: j.Name, generation: j.Generation,
+		name: j.Name, generation: j.Generation, learned: learnedIn(j.Learned, j.SignedInOn),
 		grant: token.Grant{
 			App:           token.App{Authority: j.Authority, Tenant: j.Tenant, ClientID: j.ClientID},
 			HomeAccountID: j.Home, Username: j.Username, Flow: token.Flow(j.Flow),

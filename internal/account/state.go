@@ -20,6 +20,7 @@ const idleEnd = 90 * 24 * time.Hour
 // meanwhile is dropped. A change of state is logged once.
 func (b *Book) Report(ctx context.Context, name string, from token.Grant, resource string, err *token.Error) {
 	before, after, why := b.note(name, from, resource, err)
+	b.learn(ctx, name, from, resource, err)
 	if after == before {
 		return
 	}
@@ -29,6 +30,33 @@ func (b *Book) Report(ctx context.Context, name string, from token.Grant, resour
 	}
 	b.cfg.Log.Log(ctx, level, "account state changed", slog.String("account", b.cfg.Hash(name)),
 		slog.String("from", string(before)), slog.String("to", string(after)), slog.Any("why", why))
+}
+
+// learn takes an outcome into what is known of the account's sign-in frequency,
+// and logs what is new.
+func (b *Book) learn(ctx context.Context, name string, from token.Grant, resource string, err *token.Error) {
+	b.mu.Lock()
+	e := b.entries[name]
+	if e == nil || !e.signedIn || !e.rec.grant.SignedInOn.Equal(from.SignedInOn) {
+		b.mu.Unlock()
+		return
+	}
+	f, news := e.learn(resource, err, time.Now().Round(0))
+	if e.saved < e.rec.generation {
+		b.wakeWriter()
+	}
+	b.mu.Unlock()
+	switch {
+	case !news:
+	case err == nil:
+		b.cfg.Log.InfoContext(ctx, "the sign-in outlived the sign-in frequency that was learned, which is forgotten",
+			slog.String("account", b.cfg.Hash(name)), slog.String("resource", resource))
+	default:
+		every, _ := f.span()
+		b.cfg.Log.InfoContext(ctx, "a sign-in frequency policy ended the sign-in; learned for the next one",
+			slog.String("account", b.cfg.Hash(name)), slog.String("resource", resource), slog.Duration("every", every),
+			slog.Duration("least", f.least), slog.Duration("most", f.most), slog.Int("times", f.times))
+	}
 }
 
 // note enters an outcome, and gives the state before and after it.
@@ -41,9 +69,8 @@ func (b *Book) note(name string, from token.Grant, resource string, err *token.E
 	}
 	before, _ = e.state()
 	if err == nil {
-		e.last = time.Now()
-		delete(e.problems, resource)
-		maps.DeleteFunc(e.problems, func(_ string, p *token.Error) bool { return p.AccountWide() })
+		e.last = time.Now().Round(0) // by the wall clock: a machine's sleep counts
+		e.worked(resource)
 	} else {
 		if e.problems == nil {
 			e.problems = map[string]*token.Error{}
@@ -56,6 +83,25 @@ func (b *Book) note(name string, from token.Grant, resource string, err *token.E
 	return before, after, why
 }
 
+// worked takes a good redemption: what would meet every resource is over. That
+// another one wants a new sign-in is not: the policy behind it is about that one
+// alone.
+func (e *entry) worked(resource string) {
+	delete(e.problems, resource)
+	delete(e.narrow, resource)
+	for other, p := range e.problems {
+		switch {
+		case !p.AccountWide():
+		case p.Kind != token.KindSignInRequired:
+			delete(e.problems, other)
+		case e.narrow == nil:
+			e.narrow = map[string]bool{other: true}
+		default:
+			e.narrow[other] = true
+		}
+	}
+}
+
 // state is the account's health and the problem that decides it.
 func (e *entry) state() (State, *token.Error) {
 	if !e.signedIn {
@@ -64,14 +110,26 @@ func (e *entry) state() (State, *token.Error) {
 	state, why := StateOK, (*token.Error)(nil)
 	for _, r := range slices.Sorted(maps.Keys(e.problems)) {
 		p := e.problems[r]
-		if p.Kind == token.KindSignInRequired && p.AccountWide() {
+		if p.Kind == token.KindSignInRequired && p.AccountWide() && !e.narrow[r] {
 			return StateSignInRequired, p
 		}
-		if state == StateOK {
+		if state == StateOK || urgency(p) > urgency(why) {
 			state, why = StateDegraded, p
 		}
 	}
 	return state, why
+}
+
+// urgency puts what needs somebody before what passes by itself.
+func urgency(p *token.Error) int {
+	switch p.Kind.UserAction() {
+	case "sign-in":
+		return 2
+	case "contact-admin":
+		return 1
+	default:
+		return 0
+	}
 }
 
 // Views lists the accounts, sorted by name. Resources are left empty: the book
@@ -117,7 +175,14 @@ func (b *Book) view(name string) View {
 		Persisted: e.signedIn && e.saved >= e.rec.generation,
 	}
 	if e.signedIn {
-		v.PredictedEnd = g.ObtainedOn.Add(idleEnd)
+		v.GoodOn = e.goodOn()
+		if f, ok := e.shortest(); ok {
+			v.Frequency.Times = f.times
+			v.Frequency.Every, _ = f.span()
+		}
+		if state != StateSignInRequired {
+			v.PredictedEnd, v.PredictedWhy = e.predict()
+		}
 		return v
 	}
 	a := b.aliases[name]

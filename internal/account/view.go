@@ -19,6 +19,32 @@ const (
 	StateSignInRequired State = "sign_in_required" // a person must sign in
 )
 
+// End says why a sign-in ends, or has ended.
+type End string
+
+// The ends of a sign-in that have a name.
+const (
+	EndIdle        End = "idle"              // nobody used it for 90 days
+	EndFrequency   End = "sign_in_frequency" // a policy demands a new one after a time
+	EndRevoked     End = "revoked"           // a new password, or an administrator's act
+	EndNotSignedIn End = "not_signed_in"     // there is none on this machine
+	EndOther       End = "other"
+)
+
+// EndOf is why a sign-in has ended. The number picks a word for people and decides
+// nothing.
+func EndOf(err *token.Error) End {
+	switch err.AADSTS {
+	case codeFrequency:
+		return EndFrequency
+	case 700082, 70008:
+		return EndIdle
+	case 50173, 50132, 50133:
+		return EndRevoked
+	}
+	return EndOther
+}
+
 // View is what may be shown of an account; it holds no secret.
 type View struct {
 	Name           string
@@ -33,9 +59,19 @@ type View struct {
 	SignedInOn     time.Time
 	LastRefresh    time.Time // last successful redemption; zero: none since start
 	RefreshTokenOn time.Time // when the current refresh token arrived
-	PredictedEnd   time.Time // when it ends if it is never used again
-	Persisted      bool      // the current refresh token is in the store
+	GoodOn         time.Time // when it was last seen to work: the sign-in, or a redemption
+	PredictedEnd   time.Time // when the sign-in ends by itself; zero: it has ended, or there is none
+	PredictedWhy   End       // EndIdle, which using it puts off, or EndFrequency
+	Frequency      Frequency
+	Persisted      bool // the current refresh token is in the store
 	Resources      []ResourceView
+}
+
+// Frequency is how often the tenant asks for a new sign-in, as far as it was
+// learned.
+type Frequency struct {
+	Every time.Duration // zero: nothing was learned
+	Times int           // how many sign-ins it was learned from
 }
 
 // ResourceView is what may be shown of one cached token.
