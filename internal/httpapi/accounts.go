@@ -57,6 +57,7 @@ func accountOf(v account.View) Account {
 		State: AccountState(v.State), Problem: ProblemOf(v.Problem), SinceAt: utc(v.Since), NextTryAt: utc(v.NextTry),
 		Flow: Flow(v.Flow), SignedInAt: utc(v.SignedInOn), LastRefreshAt: utc(v.LastRefresh),
 		RefreshTokenAt: utc(v.RefreshTokenOn), PredictedEndAt: utc(v.PredictedEnd), Persisted: v.Persisted,
+		PredictedEndReason: EndReason(v.PredictedWhy), SignInFrequencySeconds: int64(v.Frequency.Every / time.Second), SignInFrequencyLearned: v.Frequency.Times,
 		Resources: make([]AccountResource, len(v.Resources)),
 	}
 	if !v.RefreshTokenOn.IsZero() {

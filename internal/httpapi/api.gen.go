@@ -37,6 +37,12 @@ const (
 	DoctorCheckResultWarning DoctorCheckResult = "warning"
 )
 
+// Defines values for EndReason.
+const (
+	EndReasonIdle            EndReason = "idle"
+	EndReasonSignInFrequency EndReason = "sign_in_frequency"
+)
+
 // Defines values for Flow.
 const (
 	FlowBrowser Flow = "browser"
@@ -114,6 +120,13 @@ const (
 	MapiTargetProofKindProbe    MapiTargetProofKind = "probe"
 )
 
+// Defines values for NotifyOutcomeSink.
+const (
+	NotifyOutcomeSinkCommand  NotifyOutcomeSink = "command"
+	NotifyOutcomeSinkEventLog NotifyOutcomeSink = "event_log"
+	NotifyOutcomeSinkWebhook  NotifyOutcomeSink = "webhook"
+)
+
 // Defines values for ProblemCode.
 const (
 	ProblemCodeConfiguration          ProblemCode = "configuration"
@@ -182,7 +195,7 @@ const (
 	TokenTokenTypeBearer TokenTokenType = "Bearer"
 )
 
-// Account Example: {"account":"ops","client_id":"66666666-7777-8888-9999-000000000000","flow":"device","last_refresh_at":"2026-11-22T08:00:00Z","persisted":true,"predicted_end_at":"2027-02-20T08:00:00Z","refresh_token_age":1800,"refresh_token_at":"2026-11-22T08:00:00Z","resources":[{"expires_on":1795449600,"last_asked_at":"2026-11-22T08:29:00Z","refresh_on":1795447800,"resource":"graph"}],"signed_in_at":"2026-11-01T08:00:00Z","since_at":"2026-11-22T08:00:00Z","state":"ok","tenant":"11111111-2222-3333-4444-555555555555","username":"ops@contoso.com"}
+// Account Example: {"account":"ops","client_id":"66666666-7777-8888-9999-000000000000","flow":"device","last_refresh_at":"2026-11-22T08:00:00Z","persisted":true,"predicted_end_at":"2026-12-01T08:00:00Z","predicted_end_reason":"sign_in_frequency","refresh_token_age":1800,"refresh_token_at":"2026-11-22T08:00:00Z","resources":[{"expires_on":1795449600,"last_asked_at":"2026-11-22T08:29:00Z","refresh_on":1795447800,"resource":"graph"}],"sign_in_frequency_learned":2,"sign_in_frequency_seconds":2592000,"signed_in_at":"2026-11-01T08:00:00Z","since_at":"2026-11-22T08:00:00Z","state":"ok","tenant":"11111111-2222-3333-4444-555555555555","username":"ops@contoso.com"}
 type Account struct {
 	// Account The name to call the account by.
 	Account  string `json:"account"`
@@ -201,8 +214,13 @@ type Account struct {
 	// Persisted Whether the refresh token that is in use is in the secret store.
 	Persisted bool `json:"persisted"`
 
-	// PredictedEndAt When the sign-in ends if it is never used again.
+	// PredictedEndAt When the sign-in will end by itself, as far as is known. Left out where it has ended. A new password or an
+	// administrator can end it at any time.
 	PredictedEndAt time.Time `json:"predicted_end_at,omitempty,omitzero"`
+
+	// PredictedEndReason `idle`: nobody would have used it for 90 days; the broker uses it at least once a week while it runs.
+	// `sign_in_frequency`: the tenant asks for a new sign-in after that time, whatever is used.
+	PredictedEndReason EndReason `json:"predicted_end_reason,omitempty,omitzero"`
 
 	// Problem Example: {"aadsts":50173,"code":"sign-in-required","correlation_id":"9a8b7c6d-5e4f-4a3b-8c2d-1e0f9a8b7c6d","detail":"The sign-in of ops has ended; run broker login --account ops.","error":"invalid_grant","instance":"5f0c9a7be2d41c38","retryable":false,"sign_in":"/v1/signins","status":409,"suberror":"bad_token","title":"A sign-in is required","type":"urn:m365-token-broker:problem:sign-in-required","user_action":"sign-in"}
 	Problem Problem `json:"problem,omitempty,omitzero"`
@@ -213,6 +231,13 @@ type Account struct {
 	// RefreshTokenAt When the refresh token that is in use arrived.
 	RefreshTokenAt time.Time         `json:"refresh_token_at,omitempty,omitzero"`
 	Resources      []AccountResource `json:"resources"`
+
+	// SignInFrequencyLearned How many sign-ins it was learned from.
+	SignInFrequencyLearned int `json:"sign_in_frequency_learned,omitempty,omitzero"`
+
+	// SignInFrequencySeconds How long after a sign-in the tenant asks for the next one, learned from the sign-ins that a policy ended
+	// (AADSTS70043). Left out where nothing was learned.
+	SignInFrequencySeconds int64 `json:"sign_in_frequency_seconds,omitempty,omitzero"`
 
 	// SignedInAt When the person signed in.
 	SignedInAt time.Time `json:"signed_in_at,omitempty,omitzero"`
@@ -538,6 +563,10 @@ type EWSUsage struct {
 	SinceAt time.Time `json:"since_at,omitempty,omitzero"`
 }
 
+// EndReason `idle`: nobody would have used it for 90 days; the broker uses it at least once a week while it runs.
+// `sign_in_frequency`: the tenant asks for a new sign-in after that time, whatever is used.
+type EndReason string
+
 // Flow `device`: the person types a code on any device (RFC 8628). `browser`: a browser on this machine is used
 // (authorization code with PKCE on a loopback redirect, RFC 8252), for tenants that block device codes.
 type Flow string
@@ -833,6 +862,24 @@ type MapiTargetList struct {
 //
 // Example: archive
 type MapiTargetName = string
+
+// NotifyOutcome defines model for NotifyOutcome.
+type NotifyOutcome struct {
+	// Ok Whether the event was taken.
+	Ok   bool              `json:"ok"`
+	Sink NotifyOutcomeSink `json:"sink"`
+
+	// Text What came of it, in a sentence. No secret stands in it.
+	Text string `json:"text"`
+}
+
+// NotifyOutcomeSink defines model for NotifyOutcome.Sink.
+type NotifyOutcomeSink string
+
+// NotifyTest Example: {"outcomes":[{"ok":true,"sink":"webhook","text":"hooks.example.com took the test event."}]}
+type NotifyTest struct {
+	Outcomes []NotifyOutcome `json:"outcomes"`
+}
 
 // Problem Example: {"aadsts":50173,"code":"sign-in-required","correlation_id":"9a8b7c6d-5e4f-4a3b-8c2d-1e0f9a8b7c6d","detail":"The sign-in of ops has ended; run broker login --account ops.","error":"invalid_grant","instance":"5f0c9a7be2d41c38","retryable":false,"sign_in":"/v1/signins","status":409,"suberror":"bad_token","title":"A sign-in is required","type":"urn:m365-token-broker:problem:sign-in-required","user_action":"sign-in"}
 type Problem struct {
@@ -1234,6 +1281,9 @@ type ServerInterface interface {
 	// ResumeMapiTarget Make attempts again
 	// (POST /v1/mapi/{target}/resume)
 	ResumeMapiTarget(ctx echo.Context, target MapiTargetPath) error
+	// TestNotifications Send a test event to everybody who is told
+	// (POST /v1/notify/test)
+	TestNotifications(ctx echo.Context) error
 	// StartSignIn Start a sign-in
 	// (POST /v1/signins)
 	StartSignIn(ctx echo.Context) error
@@ -1576,6 +1626,15 @@ func (w *ServerInterfaceWrapper) ResumeMapiTarget(ctx echo.Context) error {
 	return err
 }
 
+// TestNotifications converts echo context to params.
+func (w *ServerInterfaceWrapper) TestNotifications(ctx echo.Context) error {
+	var err error
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.TestNotifications(ctx)
+	return err
+}
+
 // StartSignIn converts echo context to params.
 func (w *ServerInterfaceWrapper) StartSignIn(ctx echo.Context) error {
 	var err error
@@ -1720,5 +1779,6 @@ func RegisterHandlersWithOptions(router EchoRouter, si ServerInterface, options 
 	router.GET(options.BaseURL+"/openapi.json", wrapper.GetDocumentJSON, options.OperationMiddlewares["getDocumentJSON"]...)
 	router.DELETE(options.BaseURL+"/v1/ews", wrapper.ResetEWSUsage, options.OperationMiddlewares["resetEWSUsage"]...)
 	router.GET(options.BaseURL+"/v1/ews", wrapper.GetEWSUsage, options.OperationMiddlewares["getEWSUsage"]...)
+	router.POST(options.BaseURL+"/v1/notify/test", wrapper.TestNotifications, options.OperationMiddlewares["testNotifications"]...)
 
 }

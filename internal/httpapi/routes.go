@@ -46,6 +46,7 @@ func newRoutes(d *dialects) routes {
 		"/v1/status":                  {get: {right: adminOnly}},
 		"/v1/ews":                     {get: {right: adminOnly}, del: {right: adminOnly}},
 		"/v1/doctor":                  {get: {right: adminOnly}},
+		"/v1/notify/test":             {post: {right: adminOnly}},
 		"/metrics":                    {get: {right: metricsReaders}},
 		"/livez":                      {get: {right: anybody}},
 		"/readyz":                     {get: {right: anybody}},

@@ -93,6 +93,8 @@ type Config struct {
 	EWSUsage func() EWSUsage
 	// EWSReset begins that counting anew; nil: there is nothing to begin.
 	EWSReset func() error
+	// NotifyTest sends a test event to everybody who is told; nil: nobody is.
+	NotifyTest func(ctx context.Context) []NotifyOutcome
 	// Audit is told who got what, and who was refused; nil: nobody.
 	Audit Audit
 	// Peer finds the process at the other end of a connection; nil: nobody looks,

@@ -70,7 +70,8 @@ func TestAccounts(t *testing.T) {
 			Name: "ops", Username: "ops@contoso.com", Tenant: "11111111-2222-3333-4444-555555555555", ClientID: "66666666-7777-8888-9999-000000000000",
 			State: account.StateDegraded, Problem: token.NewError(token.KindUnavailable, "redeem refresh token", "Microsoft Entra ID cannot be reached; check the network."),
 			Since: now.Add(-time.Minute), NextTry: now.Add(time.Minute), Flow: token.FlowDevice, SignedInOn: now.Add(-48 * time.Hour),
-			LastRefresh: now.Add(-time.Hour), RefreshTokenOn: now.Add(-time.Hour), PredictedEnd: now.Add(90 * 24 * time.Hour), Persisted: true,
+			LastRefresh: now.Add(-time.Hour), RefreshTokenOn: now.Add(-time.Hour), PredictedEnd: now.Add(28 * 24 * time.Hour), PredictedWhy: account.EndFrequency, Persisted: true,
+			Frequency: account.Frequency{Every: 30 * 24 * time.Hour, Times: 2},
 			Resources: []account.ResourceView{
 				{Name: "graph", ExpiresOn: now.Add(time.Minute), RefreshOn: now, LastAsked: now.Add(-time.Second)},
 				{Name: "ews", Problem: token.NewError(token.KindUnavailable, "", "")},
