@@ -182,10 +182,15 @@ func (k checker) caFile() {
 }
 
 // absolute is the path of a file that a setting names; a relative one counts from
-// the directory of the file that says so.
+// the directory of the file that says so. A policy has no directory.
 func (k checker) absolute(at key, path string) (string, bool) {
-	if src := k.sources[at]; src.Kind == FromFile && !filepath.IsAbs(path) {
+	switch src := k.sources[at]; {
+	case filepath.IsAbs(path):
+	case src.Kind == FromFile:
 		path = filepath.Join(filepath.Dir(src.Name), path)
+	case (src.Kind == FromPolicy || src.Kind == FromMandatory) && path != "":
+		k.wrong(at, "%q is a relative path, which means nothing in a policy; write it in full", path)
+		return path, false
 	}
 	path, err := filepath.Abs(path)
 	if err != nil {

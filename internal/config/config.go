@@ -2,10 +2,11 @@
 // came from, notices when they change, and writes the two kinds of file that
 // the broker writes itself: a first broker.yaml and one drop-in per consumer.
 //
-// A setting comes from, in rising order: a default, broker.yaml, the drop-ins
-// conf.d/*.yaml in name order, the environment (BROKER_…), the command line.
+// A setting comes from, in rising order: a default, the policy of the machine (in
+// Windows' registry), broker.yaml, the drop-ins conf.d/*.yaml in name order, the
+// environment (BROKER_…), the command line, the mandatory part of the policy.
 // The Config type is the schema: its yaml tags are the known keys, so that the
-// parser, the environment, --set and Explain can never disagree about them.
+// parser, the policy, the environment, --set and Explain can never disagree.
 //
 // goccy/go-yaml parses, because its syntax tree keeps the line of every node
 // and we walk that tree ourselves to name the place of each fault; koanf puts

@@ -15,7 +15,7 @@ import (
 type Setting struct {
 	Key    string `json:"key"`    // for example consumers.crm.rate
 	Value  string `json:"value"`  // lists as [a, b]; empty = not set
-	Source string `json:"source"` // see Source.String
+	Source string `json:"source"` // see Source.String; of a policy the key, and which part of it
 }
 
 // Explain lists every effective setting with where it came from, in the order
@@ -23,7 +23,7 @@ type Setting struct {
 func (l *Loaded) Explain() []Setting {
 	var all []Setting
 	eachLeaf(reflect.ValueOf(l.Config), "", func(at key, f field, v reflect.Value) {
-		all = append(all, Setting{Key: at.String(), Value: display(f, v), Source: l.sources[at].String()})
+		all = append(all, Setting{Key: at.String(), Value: display(f, v), Source: l.sources[at].shown()})
 	})
 	return all
 }

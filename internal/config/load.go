@@ -27,10 +27,13 @@ type Options struct {
 	Flags      []Override // --set and the flags that stand for a setting, in order
 	GOOS       string     // runtime.GOOS when empty; tests name another
 
+	// Policy reads the policy of the machine; nil: the registry, where there is one.
+	Policy func() (PolicyKey, error)
+
 	// replace stands in for files on disk, by path: a writer checks what it is
 	// about to write. A nil value is a file about to be removed.
 	replace map[string][]byte
-	// alone leaves out the drop-ins.
+	// alone leaves out the drop-ins and the policy.
 	alone bool
 }
 
@@ -59,6 +62,7 @@ type Loaded struct {
 
 	sources map[key]Source
 	options Options
+	policy  PolicyKey
 }
 
 // Load reads and checks the settings. On any problem it returns an *Error that
@@ -71,11 +75,13 @@ func Load(o Options) (*Loaded, error) {
 	if err != nil {
 		return nil, err
 	}
-	r := &reader{goos: o.GOOS, sources: map[key]Source{}, homes: map[key]Source{}, bad: map[key]bool{}}
+	r := newReader(o.GOOS)
+	policy := r.readPolicy(o)
 	files := r.files(o, places)
 	r.environment(o.Environ)
 	r.flags(o.Flags)
-	l := &Loaded{Places: places, Files: files, ReadOn: began, options: o, sources: r.sources}
+	r.enforce()
+	l := &Loaded{Places: places, Files: files, ReadOn: began, options: o, sources: r.sources, policy: policy}
 	if err := r.assemble(&l.Config); err != nil {
 		return nil, err
 	}
@@ -145,6 +151,12 @@ type reader struct {
 	bad      map[key]bool   // keys with a problem of their own
 	problems []Problem
 	warnings []string
+
+	mandatory *policyLayer // nil where no policy was read
+}
+
+func newReader(goos string) *reader {
+	return &reader{goos: goos, sources: map[key]Source{}, homes: map[key]Source{}, bad: map[key]bool{}}
 }
 
 // fault notes a problem. It returns false, so that callers can end with it.

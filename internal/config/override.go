@@ -24,19 +24,11 @@ const envPrefix = "BROKER_"
 // switch and has a fixed name.
 func envNames() map[string]key {
 	names := map[string]key{}
-	var add func(t reflect.Type, where key)
-	add = func(t reflect.Type, where key) {
-		for _, f := range fields(t) {
-			switch at := where.in(f.name); shapeOf(f.typ) {
-			case shapeText, shapeBool:
-				names[envPrefix+strings.ToUpper(strings.ReplaceAll(string(at), "/", "_"))] = at
-			case shapeSection:
-				add(f.typ, at)
-			case shapeList, shapeNamed: // have no variable
-			}
+	for _, s := range fixedSettings() {
+		if shapeOf(s.field.typ) != shapeList {
+			names[envPrefix+strings.ToUpper(strings.ReplaceAll(string(s.at), "/", "_"))] = s.at
 		}
 	}
-	add(reflect.TypeFor[Config](), "")
 	return names
 }
 
@@ -123,25 +115,9 @@ func (r *reader) resolve(dotted string, src Source) (key, bool) {
 
 // override puts one text into a layer.
 func (r *reader) override(layer map[string]any, at key, text string, src Source) {
-	parts := strings.Split(string(at), "/")
-	last := len(parts) - 1
-	t := reflect.TypeFor[Config]()
-	for _, part := range parts[:last] {
-		if t.Kind() == reflect.Map {
-			t = t.Elem()
-		} else {
-			f, _ := fieldNamed(t, part)
-			t = f.typ
-		}
-		inner, ok := layer[part].(map[string]any)
-		if !ok {
-			inner = map[string]any{}
-			layer[part] = inner
-		}
-		layer = inner
-	}
-	f, _ := fieldNamed(t, parts[last])
-	r.sources[at] = src
+	f := fieldAt(at)
+	layer = slot(layer, at)
+	r.set(at, src)
 	if shapeOf(f.typ) != shapeList {
 		if v, ok := r.scalar(f, at, text, src); ok {
 			layer[f.name] = v
@@ -154,4 +130,32 @@ func (r *reader) override(layer map[string]any, at key, text string, src Source)
 		items = append(items, item)
 	}
 	layer[f.name] = items
+}
+
+// slot is the map of a layer that holds the setting; those on the way are made.
+func slot(layer map[string]any, at key) map[string]any {
+	parts := strings.Split(string(at), "/")
+	for _, part := range parts[:len(parts)-1] {
+		inner, ok := layer[part].(map[string]any)
+		if !ok {
+			inner = map[string]any{}
+			layer[part] = inner
+		}
+		layer = inner
+	}
+	return layer
+}
+
+// fieldAt is the field of a key that is known.
+func fieldAt(at key) (f field) {
+	t := reflect.TypeFor[Config]()
+	for part := range strings.SplitSeq(string(at), "/") {
+		if t.Kind() == reflect.Map {
+			t = t.Elem()
+			continue
+		}
+		f, _ = fieldNamed(t, part)
+		t = f.typ
+	}
+	return f
 }

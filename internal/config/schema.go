@@ -54,6 +54,31 @@ func fieldNames(t reflect.Type) []string {
 	return names
 }
 
+// fixedSetting is a setting with a fixed name: none of a named entry.
+type fixedSetting struct {
+	at    key
+	field field
+}
+
+// fixedSettings lists them in the order of Config.
+func fixedSettings() []fixedSetting {
+	var all []fixedSetting
+	var add func(t reflect.Type, where key)
+	add = func(t reflect.Type, where key) {
+		for _, f := range fields(t) {
+			switch at := where.in(f.name); shapeOf(f.typ) {
+			case shapeText, shapeBool, shapeList:
+				all = append(all, fixedSetting{at: at, field: f})
+			case shapeSection:
+				add(f.typ, at)
+			case shapeNamed:
+			}
+		}
+	}
+	add(reflect.TypeFor[Config](), "")
+	return all
+}
+
 // shape is what a value must look like.
 type shape int
 

@@ -14,17 +14,19 @@ type SourceKind string
 
 // The kinds of source, in rising order of precedence.
 const (
-	FromDefault SourceKind = "default"
-	FromBuiltin SourceKind = "built in"
-	FromFile    SourceKind = "file"
-	FromEnv     SourceKind = "environment"
-	FromFlag    SourceKind = "flag"
+	FromDefault   SourceKind = "default"
+	FromBuiltin   SourceKind = "built in"
+	FromPolicy    SourceKind = "policy"
+	FromFile      SourceKind = "file"
+	FromEnv       SourceKind = "environment"
+	FromFlag      SourceKind = "flag"
+	FromMandatory SourceKind = "mandatory policy"
 )
 
 // Source is where one setting came from. The zero Source is the default.
 type Source struct {
 	Kind SourceKind
-	Name string // path of the file, name of the variable, flag, or cloud
+	Name string // path of the file or of the registry's value, name of the variable, flag, or cloud
 	Line int    // in a file, from 1; 0 = the file as a whole
 }
 
@@ -37,13 +39,22 @@ func (s Source) String() string {
 			return fmt.Sprintf("%s:%d", s.Name, s.Line)
 		}
 		return s.Name
-	case FromEnv, FromFlag:
+	case FromEnv, FromFlag, FromPolicy, FromMandatory:
 		return s.Name
 	case FromBuiltin:
 		return "built in for cloud " + s.Name
 	case FromDefault:
 	}
 	return string(FromDefault)
+}
+
+// shown is the source as the list of settings has it. Of a policy it is the key and
+// the part; the value has the setting's name.
+func (s Source) shown() string {
+	if s.Kind != FromPolicy && s.Kind != FromMandatory {
+		return s.String()
+	}
+	return s.Name[:strings.LastIndexByte(s.Name, '\\')] + " (" + string(s.Kind) + ")"
 }
 
 // key is the way to a setting, its parts separated by slashes. Names may hold
@@ -84,7 +95,8 @@ func (p Problem) String() string {
 }
 
 // Error is everything that is wrong with the settings, in the order of the
-// files and their lines, then environment, then flags. It never holds a secret.
+// policy, the files and their lines, then environment, then flags, then what is
+// mandatory. It never holds a secret.
 type Error struct{ Problems []Problem }
 
 // Error is one line per problem.
@@ -112,10 +124,14 @@ func (e *Error) As(target any) bool {
 func sortProblems(problems []Problem, files []string) {
 	rank := func(p Problem) int {
 		switch p.Where.Kind {
+		case FromPolicy:
+			return -2
 		case FromFile:
 			return slices.Index(files, p.Where.Name)
 		case FromEnv:
 			return len(files)
+		case FromMandatory:
+			return len(files) + 2
 		default:
 			return len(files) + 1
 		}

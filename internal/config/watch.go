@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"log/slog"
 	"path/filepath"
+	"reflect"
 	"sync/atomic"
 	"time"
 
@@ -18,6 +19,13 @@ const debounce = 200 * time.Millisecond
 
 // debounceMax bounds the wait where the directory is never quiet.
 const debounceMax = 2 * time.Second
+
+// The policy is read once a minute. Windows takes a policy away before it writes it
+// again, so that a new one counts only when two readings, some seconds apart, agree.
+const (
+	policyEvery  = time.Minute
+	policySettle = 3 * time.Second
+)
 
 // WatchConfig is what a Watcher needs.
 type WatchConfig struct {
@@ -35,18 +43,21 @@ type WatchConfig struct {
 	Refused func(error)
 }
 
-// Watcher reads the settings again when their files change. A bad new version
-// is refused and the old one stays in force.
+// Watcher reads the settings again when their files, or the policy of the machine,
+// change. A bad new version is refused and the old one stays in force.
 type Watcher struct {
 	cfg     WatchConfig
 	current atomic.Pointer[Loaded]
 	reload  chan chan error
 	refused string // the last reason, so that it is told once
+
+	seen          *PolicyKey    // a new policy that was read once
+	every, settle time.Duration // policyEvery and policySettle; tests have no time
 }
 
 // NewWatcher makes a Watcher; Run starts it.
 func NewWatcher(cfg WatchConfig) *Watcher {
-	w := &Watcher{cfg: cfg, reload: make(chan chan error)}
+	w := &Watcher{cfg: cfg, reload: make(chan chan error), every: policyEvery, settle: policySettle}
 	w.current.Store(cfg.Loaded)
 	return w
 }
@@ -85,7 +96,10 @@ func (w *Watcher) Run(ctx context.Context) error {
 		events, errs = files.Events, files.Errors
 	}
 	w.arm(ctx, files)
-	var quiet <-chan time.Time
+	var policy, quiet <-chan time.Time
+	if w.Current().options.GOOS == "windows" {
+		policy = time.After(w.every)
+	}
 	var first time.Time // of the changes not yet read
 	for {
 		select {
@@ -106,6 +120,8 @@ func (w *Watcher) Run(ctx context.Context) error {
 			// Events were lost (an overflow): look at the files themselves.
 			w.cfg.Logger.WarnContext(ctx, "watching configuration files", slog.Any("error", err))
 			quiet, first = time.After(debounce), time.Now()
+		case <-policy:
+			policy = time.After(w.policyStep(ctx))
 		case <-quiet:
 			quiet = nil
 			w.arm(ctx, files)
@@ -141,6 +157,23 @@ func (w *Watcher) concerns(path string) bool {
 	dir := filepath.Dir(w.Current().Places.ConfigFile)
 	above := filepath.Dir(dir)
 	return path == dir || above == dir || filepath.Dir(path) != above
+}
+
+// policyStep looks whether the policy changed, and says when to look again. One that
+// cannot be read now is the same as before.
+func (w *Watcher) policyStep(ctx context.Context) time.Duration {
+	now, err := w.Current().options.readPolicy()
+	switch {
+	case err != nil || reflect.DeepEqual(now, w.Current().policy):
+		w.seen = nil
+	case w.seen == nil || !reflect.DeepEqual(now, *w.seen):
+		w.seen = &now
+		return w.settle
+	default:
+		w.seen = nil
+		_ = w.take(ctx) // told by take itself
+	}
+	return w.every
 }
 
 // take reads the settings and puts them in force.

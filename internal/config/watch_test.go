@@ -40,6 +40,12 @@ func (s *syncBuffer) String() string {
 
 func watch(t *testing.T, l *Loaded) *watching {
 	t.Helper()
+	w := watchingOf(t, l)
+	w.run()
+	return w
+}
+
+func watchingOf(t *testing.T, l *Loaded) *watching {
 	w := &watching{t: t, applied: make(chan []Change, 10), refused: make(chan error, 10), log: &syncBuffer{}}
 	w.Watcher = NewWatcher(WatchConfig{
 		Loaded: l,
@@ -53,20 +59,24 @@ func watch(t *testing.T, l *Loaded) *watching {
 		},
 		Refused: func(err error) { w.refused <- err },
 	})
-	ctx, cancel := context.WithCancel(t.Context())
+	return w
+}
+
+func (w *watching) run() {
+	w.t.Helper()
+	ctx, cancel := context.WithCancel(w.t.Context())
 	done := make(chan error, 1)
 	go func() { done <- w.Run(ctx) }()
-	t.Cleanup(func() {
+	w.t.Cleanup(func() {
 		cancel()
 		if err := <-done; err != nil {
-			t.Errorf("Run: %v", err)
+			w.t.Errorf("Run: %v", err)
 		}
 	})
 	// Reload answers once Run watches, so that no change of the test is missed.
 	if err := w.Reload(ctx); err != nil {
-		t.Fatal(err)
+		w.t.Fatal(err)
 	}
-	return w
 }
 
 func next[T any](t *testing.T, c <-chan T, what string) T {

@@ -186,10 +186,15 @@ func (l *Loaded) RemoveConsumer(name string) error {
 }
 
 // dropIn finds the consumer's own file, as the disk is now, and refuses where
-// the consumer stands elsewhere or the file holds more than the consumer.
+// the consumer stands elsewhere, is the policy's, or the file holds more than the consumer.
 func (l *Loaded) dropIn(op, name string) (path string, exists bool, err error) {
 	path = filepath.Join(l.Places.ConfDir, name+".yaml")
-	r := &reader{goos: l.options.GOOS, sources: map[key]Source{}, homes: map[key]Source{}, bad: map[key]bool{}}
+	r := newReader(l.options.GOOS)
+	r.readPolicy(l.options)
+	if src, ok := r.policyOf(key("consumers").in(name).in("key_sha256")); ok {
+		return "", false, token.NewError(token.KindConflict, op,
+			fmt.Sprintf("Consumer %s is defined by the policy of this machine, in %s; have it changed there.", name, src))
+	}
 	r.files(l.options, l.Places) // for the homes; SaveConsumer's own check tells the problems
 	if home, ok := r.homes[key("consumers").in(name)]; ok && home.Name != path {
 		return "", false, token.NewError(token.KindConflict, op,

@@ -115,7 +115,8 @@ func (r *reader) section(n ast.Node, t reflect.Type, where key, src Source, exam
 			return
 		}
 		if v, ok := r.value(value, f, where.in(name), src); ok {
-			layer[name], r.sources[where.in(name)] = v, src
+			layer[name] = v
+			r.set(where.in(name), src)
 		}
 	})
 	if !ok {
