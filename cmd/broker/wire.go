@@ -117,7 +117,7 @@ func wire(ctx context.Context, loaded *config.Loaded, w wiring) (*parts, error) 
 		Source: observedSource{next: redeemer, tel: p.tel}, Hold: refresh.Hold, Published: func() { p.scheduler.Wake() },
 		Guard: func(run func() error) error { return lifecycle.Guard(ctx, p.log, "redemption", run) },
 	})
-	p.scheduler = refresh.New(refresh.Config{Target: p.cache, Log: p.log})
+	p.scheduler = refresh.New(refresh.Config{Target: p.cache, Idle: func() []refresh.Idle { return p.broker.Idle() }, Log: p.log})
 	p.desk = signin.New(signin.Config{
 		Authority: observedAuthority{next: p.entra, tel: p.tel}, Log: p.log, Changed: p.tellSignIn,
 		Keep: func(ctx context.Context, account string, g token.Grant) (string, error) {

@@ -3,6 +3,7 @@ package broker
 import (
 	"cmp"
 	"context"
+	"hash/fnv"
 	"slices"
 	"strings"
 
@@ -103,6 +104,36 @@ func (b *Broker) Account(name string) (account.View, error) {
 		}
 	}
 	return account.View{}, account.Unknown(name)
+}
+
+// Idle lists the signed-in accounts for the refresh schedule, each with the
+// resource to redeem for: the one that was asked for last, else the one that
+// sign-ins are made for.
+func (b *Broker) Idle() []refresh.Idle {
+	s := b.settings.Load()
+	asked := map[string]cache.Status{}
+	for _, st := range b.cfg.Cache.Statuses() {
+		name := st.Renewal.Key.Account
+		if st.Problem == nil && st.Renewal.LastAsked.After(asked[name].Renewal.LastAsked) && s.Resources[st.Renewal.Key.Resource] != nil {
+			asked[name] = st
+		}
+	}
+	var out []refresh.Idle
+	for _, v := range b.cfg.Book.Views() {
+		if v.GoodOn.IsZero() || v.State == account.StateSignInRequired {
+			continue
+		}
+		resource := cmp.Or(asked[v.Name].Renewal.Key.Resource, s.SignIn)
+		out = append(out, refresh.Idle{Key: token.Key{Account: v.Name, Resource: resource}, UsedOn: v.GoodOn, Jitter: jitterOf(v.Name)})
+	}
+	return out
+}
+
+// jitterOf is a number from -1 to 1 that is fixed for one account.
+func jitterOf(name string) float64 {
+	h := fnv.New32a()
+	_, _ = h.Write([]byte(name)) // never fails, see hash.Hash
+	return float64(h.Sum32())/(1<<31) - 1
 }
 
 // add puts what the cache knows of one resource into its account's view.

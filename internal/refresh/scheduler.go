@@ -18,7 +18,9 @@ type Target interface {
 // Config is what a Scheduler needs.
 type Config struct {
 	Target Target
-	Log    *slog.Logger
+	// Idle lists the signed-in accounts that can be kept alive; nil: none is.
+	Idle func() []Idle
+	Log  *slog.Logger
 }
 
 const (
@@ -33,11 +35,17 @@ const (
 type Scheduler struct {
 	cfg  Config
 	wake chan struct{}
+
+	began time.Time               // of Run, which alone uses what follows
+	tried map[token.Key]time.Time // when an idle sign-in was last used
 }
 
 // New makes a Scheduler; Run starts it.
 func New(cfg Config) *Scheduler {
-	return &Scheduler{cfg: cfg, wake: make(chan struct{}, 1)}
+	if cfg.Idle == nil {
+		cfg.Idle = func() []Idle { return nil }
+	}
+	return &Scheduler{cfg: cfg, wake: make(chan struct{}, 1), tried: map[token.Key]time.Time{}}
 }
 
 // Wake makes the Scheduler look again at once: after a sign-in, a resume from
@@ -52,6 +60,7 @@ func (s *Scheduler) Wake() {
 // Run renews what falls due until ctx ends, and returns when the renewals that
 // it started are done.
 func (s *Scheduler) Run(ctx context.Context) error {
+	s.began = time.Now().Round(0) // by the wall clock: a machine's sleep counts
 	timer := time.NewTimer(0)
 	defer timer.Stop()
 	for {
@@ -77,17 +86,24 @@ func (s *Scheduler) pause(now time.Time) time.Duration {
 	return max(next, time.Second)
 }
 
-// renewDue refreshes every token that is due, a few accounts at a time, and
-// waits for them: a token is never asked for twice by the schedule.
+// renewDue refreshes every token that is due, and uses every sign-in that is idle
+// for too long, a few accounts at a time, and waits for them: nothing is asked for
+// twice by the schedule.
 func (s *Scheduler) renewDue(ctx context.Context) {
 	now := time.Now()
+	var jobs []func()
+	for _, r := range s.cfg.Target.Renewals() {
+		if due, ok := Due(r); ok && !due.After(now) {
+			jobs = append(jobs, func() { s.renew(ctx, r, now) })
+		}
+	}
+	for _, i := range s.idleDue(now) {
+		jobs = append(jobs, func() { s.use(ctx, i) })
+	}
 	slots := make(chan struct{}, width)
 	var wg sync.WaitGroup
 	defer wg.Wait()
-	for _, r := range s.cfg.Target.Renewals() {
-		if due, ok := Due(r); !ok || due.After(now) {
-			continue
-		}
+	for _, job := range jobs {
 		select {
 		case slots <- struct{}{}:
 		case <-ctx.Done():
@@ -95,8 +111,36 @@ func (s *Scheduler) renewDue(ctx context.Context) {
 		}
 		wg.Go(func() {
 			defer func() { <-slots }()
-			s.renew(ctx, r, now)
+			job()
 		})
+	}
+}
+
+// idleDue picks the idle sign-ins that are to be used now, and notes that they
+// are.
+func (s *Scheduler) idleDue(now time.Time) []Idle {
+	var due []Idle
+	for _, i := range s.cfg.Idle() {
+		if KeepAlive(i, s.began, s.tried[i.Key]).After(now) {
+			continue
+		}
+		s.tried[i.Key] = now.Round(0)
+		due = append(due, i)
+	}
+	return due
+}
+
+// use redeems an idle sign-in once, so that it does not end unused. The token is
+// there if somebody asks, and is not renewed.
+func (s *Scheduler) use(ctx context.Context, i Idle) {
+	err := s.cfg.Target.Refresh(ctx, i.Key)
+	switch {
+	case ctx.Err() != nil:
+	case err != nil:
+		s.cfg.Log.WarnContext(ctx, "a sign-in that nobody uses could not be kept alive; the broker tries again in an hour",
+			slog.String("resource", i.Key.Resource), slog.Any("error", token.AsError(err)))
+	default:
+		s.cfg.Log.InfoContext(ctx, "a sign-in that nobody uses was kept alive", slog.String("resource", i.Key.Resource))
 	}
 }
 
