@@ -1,6 +1,6 @@
 # Each target is one line that can be typed by hand where there is no make.
 .DEFAULT_GOAL := help
-.PHONY: help build build-windows test race cover fuzz bench load lint vet generate demo clients independent-provider outlook secret-service wine fast ci
+.PHONY: help build build-windows test race cover fuzz bench load lint vet generate demo clients independent-provider outlook secret-service wine release package fast ci
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 24
@@ -55,6 +55,12 @@ secret-service: ## the Secret Service store against a real one
 
 wine: ## the Windows build under Wine
 	scripts/wine-test
+
+release: ## every file of a release in dist/, from the last commit; VERSION=v1.2.3 names it
+	scripts/release/run $(VERSION)
+
+package: ## two releases compared; deb, unit and signature tried out
+	.ci/run package
 
 fast: ## what to run before a commit
 	.ci/run fast
