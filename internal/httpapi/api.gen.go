@@ -49,6 +49,16 @@ const (
 	FlowDevice  Flow = "device"
 )
 
+// Defines values for ImportedAccountResult.
+const (
+	ImportedAccountResultConflict  ImportedAccountResult = "conflict"
+	ImportedAccountResultFailed    ImportedAccountResult = "failed"
+	ImportedAccountResultKept      ImportedAccountResult = "kept"
+	ImportedAccountResultNew       ImportedAccountResult = "new"
+	ImportedAccountResultUnchanged ImportedAccountResult = "unchanged"
+	ImportedAccountResultUpdated   ImportedAccountResult = "updated"
+)
+
 // Defines values for LiveStatus.
 const (
 	LiveStatusOk LiveStatus = "ok"
@@ -567,9 +577,99 @@ type EWSUsage struct {
 // `sign_in_frequency`: the tenant asks for a new sign-in after that time, whatever is used.
 type EndReason string
 
+// Export Example: {"accounts":["ops"],"config":["broker.yaml","conf.d/crm.yaml"],"file":"YWdlLWVuY3J5cHRpb24ub3JnL3YxCg=="}
+type Export struct {
+	// Accounts The accounts whose sign-ins are in it.
+	Accounts []string `json:"accounts"`
+
+	// Config The files of the configuration that are in it.
+	Config []string `json:"config"`
+
+	// File The encrypted file, in base64.
+	File []byte `json:"file"`
+}
+
+// ExportRequest defines model for ExportRequest.
+type ExportRequest struct {
+	// Accounts Which accounts. Left out means all that are signed in.
+	Accounts []AccountName `json:"accounts,omitempty,omitzero"`
+
+	// Passphrase What the file is encrypted with. 12 characters or more.
+	Passphrase string `json:"passphrase,omitempty,omitzero"`
+
+	// Recipients Public keys of age that the file is encrypted to, instead of a passphrase.
+	Recipients []string `json:"recipients,omitempty,omitzero"`
+
+	// WithoutConfig Leave the configuration out of the file.
+	WithoutConfig bool `json:"without_config,omitempty,omitzero"`
+}
+
 // Flow `device`: the person types a code on any device (RFC 8628). `browser`: a browser on this machine is used
 // (authorization code with PKCE on a loopback redirect, RFC 8252), for tenants that block device codes.
 type Flow string
+
+// Import defines model for Import.
+type Import struct {
+	Accounts []ImportedAccount `json:"accounts"`
+
+	// Broker The version of the broker that wrote it.
+	Broker string `json:"broker"`
+
+	// Config The files of the configuration that are in the file.
+	Config []string `json:"config"`
+
+	// CreatedAt When the file was written.
+	CreatedAt time.Time `json:"created_at"`
+
+	// DryRun Nothing was changed.
+	DryRun bool `json:"dry_run"`
+
+	// Host The machine that it was written on.
+	Host string `json:"host"`
+
+	// Resource A resource to ask a token of to see whether the accounts work.
+	Resource string `json:"resource"`
+}
+
+// ImportRequest defines model for ImportRequest.
+type ImportRequest struct {
+	// DryRun Change nothing, and say what would become of each account.
+	DryRun bool `json:"dry_run,omitempty,omitzero"`
+
+	// File The encrypted file, in base64.
+	File []byte `json:"file"`
+
+	// Identity The text of age's identity file, instead of a passphrase.
+	Identity string `json:"identity,omitempty,omitzero"`
+
+	// Passphrase What the file was encrypted with.
+	Passphrase string `json:"passphrase,omitempty,omitzero"`
+
+	// Replace Take the sign-in of the file also where the one here is newer.
+	Replace bool `json:"replace,omitempty,omitzero"`
+}
+
+// ImportedAccount defines model for ImportedAccount.
+type ImportedAccount struct {
+	// Account The account's name here; in a conflict, its name in the file.
+	Account string `json:"account"`
+
+	// Note A sentence that is worth knowing.
+	Note string `json:"note,omitempty,omitzero"`
+
+	// Problem Example: {"aadsts":50173,"code":"sign-in-required","correlation_id":"9a8b7c6d-5e4f-4a3b-8c2d-1e0f9a8b7c6d","detail":"The sign-in of ops has ended; run broker login --account ops.","error":"invalid_grant","instance":"5f0c9a7be2d41c38","retryable":false,"sign_in":"/v1/signins","status":409,"suberror":"bad_token","title":"A sign-in is required","type":"urn:m365-token-broker:problem:sign-in-required","user_action":"sign-in"}
+	Problem Problem `json:"problem,omitempty,omitzero"`
+
+	// Result `new` and `updated` take effect here. `unchanged`: it was here already. `kept`: the sign-in here is newer,
+	// and stays. `conflict`: the configuration or another sign-in is in the way. `failed`: it could not be stored.
+	Result     ImportedAccountResult `json:"result"`
+	SignedInAt time.Time             `json:"signed_in_at"`
+	Username   string                `json:"username"`
+}
+
+// ImportedAccountResult `new` and `updated` take effect here. `unchanged`: it was here already. `kept`: the sign-in here is newer,
+// and stays. `conflict`: the configuration or another sign-in is in the way. `failed`: it could not be stored.
+type ImportedAccountResult string
 
 // LastProblem defines model for LastProblem.
 type LastProblem struct {
@@ -1195,6 +1295,12 @@ type RenewConsumerJSONRequestBody = RenewRequest
 // RotateConsumerJSONRequestBody defines body for RotateConsumer for application/json ContentType.
 type RotateConsumerJSONRequestBody = RotateRequest
 
+// ExportAccountsJSONRequestBody defines body for ExportAccounts for application/json ContentType.
+type ExportAccountsJSONRequestBody = ExportRequest
+
+// ImportAccountsJSONRequestBody defines body for ImportAccounts for application/json ContentType.
+type ImportAccountsJSONRequestBody = ImportRequest
+
 // EnsureMapiTargetJSONRequestBody defines body for EnsureMapiTarget for application/json ContentType.
 type EnsureMapiTargetJSONRequestBody = MapiEnsureRequest
 
@@ -1260,6 +1366,12 @@ type ServerInterface interface {
 	// GetEWSUsage Which consumers still use Exchange Web Services
 	// (GET /v1/ews)
 	GetEWSUsage(ctx echo.Context) error
+	// ExportAccounts Export sign-ins
+	// (POST /v1/export)
+	ExportAccounts(ctx echo.Context) error
+	// ImportAccounts Import sign-ins
+	// (POST /v1/import)
+	ImportAccounts(ctx echo.Context) error
 	// ListMapiTargets List the Outlook targets
 	// (GET /v1/mapi)
 	ListMapiTargets(ctx echo.Context) error
@@ -1500,6 +1612,24 @@ func (w *ServerInterfaceWrapper) GetEWSUsage(ctx echo.Context) error {
 
 	// Invoke the callback with all the unmarshaled arguments
 	err = w.Handler.GetEWSUsage(ctx)
+	return err
+}
+
+// ExportAccounts converts echo context to params.
+func (w *ServerInterfaceWrapper) ExportAccounts(ctx echo.Context) error {
+	var err error
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.ExportAccounts(ctx)
+	return err
+}
+
+// ImportAccounts converts echo context to params.
+func (w *ServerInterfaceWrapper) ImportAccounts(ctx echo.Context) error {
+	var err error
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.ImportAccounts(ctx)
 	return err
 }
 
@@ -1757,6 +1887,8 @@ func RegisterHandlersWithOptions(router EchoRouter, si ServerInterface, options 
 	router.GET(options.BaseURL+"/v1/accounts", wrapper.ListAccounts, options.OperationMiddlewares["listAccounts"]...)
 	router.DELETE(options.BaseURL+"/v1/accounts/:account", wrapper.SignOut, options.OperationMiddlewares["signOut"]...)
 	router.GET(options.BaseURL+"/v1/accounts/:account", wrapper.GetAccount, options.OperationMiddlewares["getAccount"]...)
+	router.POST(options.BaseURL+"/v1/export", wrapper.ExportAccounts, options.OperationMiddlewares["exportAccounts"]...)
+	router.POST(options.BaseURL+"/v1/import", wrapper.ImportAccounts, options.OperationMiddlewares["importAccounts"]...)
 	router.GET(options.BaseURL+"/v1/consumers", wrapper.ListConsumers, options.OperationMiddlewares["listConsumers"]...)
 	router.POST(options.BaseURL+"/v1/consumers", wrapper.AddConsumer, options.OperationMiddlewares["addConsumer"]...)
 	router.DELETE(options.BaseURL+"/v1/consumers/:name", wrapper.RemoveConsumer, options.OperationMiddlewares["removeConsumer"]...)

@@ -21,7 +21,8 @@ type Audit interface {
 	// asked.
 	Refused(id *consumer.Identity, kind token.Kind, route, requestID string)
 	// Did is one thing that an administrator did: "consumer.added", "consumer.rotated"
-	// and "consumer.removed" to a consumer, or "signout" to an account.
+	// and "consumer.removed" to a consumer, or "signout", "account.exported" and
+	// "account.imported" to an account.
 	Did(action, subject, requestID string)
 }
 

@@ -52,8 +52,8 @@ func (s *Server) readBody(w http.ResponseWriter, r *http.Request) ([]byte, error
 	forget := context.AfterFunc(r.Context(), func() { _ = control.SetReadDeadline(time.Now()) })
 	defer forget()
 	raw, err := io.ReadAll(r.Body)
-	if _, ok := errors.AsType[*http.MaxBytesError](err); ok {
-		return nil, tooLarge()
+	if large, ok := errors.AsType[*http.MaxBytesError](err); ok {
+		return nil, tooLarge(large.Limit)
 	}
 	if err != nil && s.isStopping() && r.Context().Err() != nil {
 		return nil, r.Context().Err()

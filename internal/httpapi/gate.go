@@ -13,7 +13,7 @@ import (
 	"github.com/m365-token-broker/broker/internal/token"
 )
 
-// maxBody is how much a request's body may hold, in bytes.
+// maxBody is how much a request's body may hold, in bytes; see bodyLimit.
 const maxBody = 64 << 10
 
 // The reasons that refusals are counted by.
@@ -59,11 +59,12 @@ func (s *Server) gate(w http.ResponseWriter, r *http.Request) (reason string, er
 	if isProxied(r.RequestURI) {
 		return "", nil // its body is the resource's, and goes on as it comes
 	}
-	if r.ContentLength > maxBody {
-		return gateBody, tooLarge()
+	limit := bodyLimit(r)
+	if r.ContentLength > limit {
+		return gateBody, tooLarge(limit)
 	}
 	if r.ContentLength != 0 {
-		r.Body = http.MaxBytesReader(w, r.Body, maxBody)
+		r.Body = http.MaxBytesReader(w, r.Body, limit)
 	}
 	return "", nil
 }
@@ -72,8 +73,8 @@ func refuse(reason, detail string) (string, error) {
 	return reason, token.NewError(token.KindDenied, "gate", detail)
 }
 
-func tooLarge() error {
-	return &statusError{http.StatusRequestEntityTooLarge, token.NewError(token.KindInvalidRequest, "read body", "The body is too large; it may hold 64 KiB.")}
+func tooLarge(limit int64) error {
+	return &statusError{http.StatusRequestEntityTooLarge, token.NewError(token.KindInvalidRequest, "read body", fmt.Sprintf("The body is too large; it may hold %d KiB.", limit>>10))}
 }
 
 // localHost is what callers put into Host over a connection that has no host.

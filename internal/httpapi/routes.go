@@ -31,6 +31,8 @@ func newRoutes(d *dialects) routes {
 		"/v1/signins/{id}":            {get: {right: adminOnly, query: []string{"wait"}}, del: {right: adminOnly}},
 		"/v1/accounts":                {get: {right: adminOnly}},
 		"/v1/accounts/{account}":      {get: {right: adminOnly}, del: {right: adminOnly}},
+		"/v1/export":                  {post: {right: adminOnly}},
+		importPath:                    {post: {right: adminOnly}},
 		"/v1/consumers":               {get: {right: adminOnly}, post: {right: adminOnly}},
 		"/v1/consumers/{name}":        {del: {right: adminOnly}},
 		"/v1/consumers/{name}/rotate": {post: {right: adminOnly}},

@@ -95,6 +95,8 @@ type Config struct {
 	EWSReset func() error
 	// NotifyTest sends a test event to everybody who is told; nil: nobody is.
 	NotifyTest func(ctx context.Context) []NotifyOutcome
+	// Backup exports and imports sign-ins; nil: nobody can.
+	Backup Backup
 	// Audit is told who got what, and who was refused; nil: nobody.
 	Audit Audit
 	// Peer finds the process at the other end of a connection; nil: nobody looks,
@@ -126,6 +128,8 @@ type Server struct {
 	doc      func() (*document, error)
 	bodies   sync.Pool     // of *[]byte, for token answers
 	loud     *rate.Limiter // log lines at warn; what is beyond goes to debug
+
+	backups sync.Mutex // held by the one export or import that runs
 
 	stopping chan struct{} // closed when the server stops: long polls end
 	stopOnce sync.Once
