@@ -42,7 +42,7 @@ var walls = []struct {
 
 // beside lists what stands beside the house: programs for developers, which the
 // floors do not hold. They are never part of the product.
-var beside = []string{"bench", "client", "scripts"}
+var beside = []string{"bench", "client", "packaging", "scripts"}
 
 // floorOf is the floor of a package of the house, or -1. A package below
 // another ("internal/credstore/credstoretest") belongs to it.

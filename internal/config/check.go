@@ -188,7 +188,7 @@ func (k checker) absolute(at key, path string) (string, bool) {
 	case filepath.IsAbs(path):
 	case src.Kind == FromFile:
 		path = filepath.Join(filepath.Dir(src.Name), path)
-	case (src.Kind == FromPolicy || src.Kind == FromMandatory) && path != "":
+	case (src.Kind == FromPolicy || src.Kind == FromMandatory) && path != "" && !IsAbsolute(path):
 		k.wrong(at, "%q is a relative path, which means nothing in a policy; write it in full", path)
 		return path, false
 	}
