@@ -248,5 +248,5 @@ func goodPath(p string) bool {
 		return true
 	}
 	name, ok := strings.CutPrefix(p, DropIns)
-	return ok && short(name) && path.Ext(name) == ".yaml" && name[0] != '.' && !strings.ContainsAny(name, `/\:*?"<>|`)
+	return ok && short(name) && strings.EqualFold(path.Ext(name), ".yaml") && name[0] != '.' && !strings.ContainsAny(name, `/\:*?"<>|`)
 }
