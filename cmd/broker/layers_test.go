@@ -15,7 +15,7 @@ var floors = [][]string{
 	{"internal/audit", "internal/config", "internal/credstore", "internal/lifecycle", "internal/local", "internal/notify", "internal/peer"},
 	{
 		"internal/account", "internal/backup", "internal/cache", "internal/consumer", "internal/entra", "internal/ews", "internal/mapiadapter",
-		"internal/refresh", "internal/sandbox", "internal/signin", "internal/sink", "internal/telemetry",
+		"internal/refresh", "internal/reminder", "internal/sandbox", "internal/signin", "internal/sink", "internal/telemetry",
 	},
 	{"internal/broker", "internal/httpapi", "internal/proxy"},
 	{"cmd/broker"},

@@ -36,6 +36,11 @@ const (
 	IDUnsupported  = 400
 	IDSession0     = 410
 
+	IDSignInNeeded = 500
+	IDAdminNeeded  = 510
+	IDSignInEnds   = 520
+	IDAccountWell  = 530
+
 	// Lines of the audit log; they go to the event log alone.
 	IDAuditRefused = 600
 	IDAuditSignIn  = 610
@@ -43,6 +48,11 @@ const (
 	IDAuditPolicy  = 630
 	IDAuditBroker  = 640
 	IDAuditFault   = 650
+
+	// The broker as a service of Windows; they go to the event log alone.
+	IDServiceStarted = 700
+	IDServiceStopped = 710
+	IDServiceFailed  = 720
 )
 
 // Event is one change that a person or a program should hear of.
