@@ -30,14 +30,19 @@ func newConfigCheck(o *options) *cobra.Command {
 		Use:   "check",
 		Short: "Check the configuration as serve would, and print every setting",
 		Long: `Read the configuration as serve would: broker.yaml, the drop-ins in conf.d, the
-environment and the flags. Print every setting in force with the place where it was
-set, secrets redacted. Problems are printed one per line on standard error, and the
-exit code is then 1, or 2 where all of them are in the flags.`,
+environment, the flags, and on Windows the policy of the machine. Print every setting
+in force with the place where it was set, secrets redacted. A setting that mandatory
+policy overrules is a warning that names both places. Problems are printed one per
+line on standard error, and the exit code is then 1, or 2 where all of them are in
+the flags.`,
 		Example: `  broker config check
   broker config check --config ./broker.yaml --output json
   broker config check --set listen=127.0.0.1:9000`,
 		Args: cobra.NoArgs,
-		RunE: func(*cobra.Command, []string) error { return checkConfig(o, output) },
+		RunE: func(*cobra.Command, []string) error {
+			loaded, err := loadConfig(o)
+			return showConfig(o, loaded, err, output)
+		},
 	}
 	outputFlag(cmd, &output)
 	return cmd
@@ -54,8 +59,8 @@ type checked struct {
 	Problems   []string         `json:"problems"`
 }
 
-func checkConfig(o *options, output string) error {
-	loaded, err := loadConfig(o)
+// showConfig prints what a reading of the settings gave.
+func showConfig(o *options, loaded *config.Loaded, err error, output string) error {
 	if err == nil {
 		err = loaded.Ready()
 	}

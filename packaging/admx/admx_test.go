@@ -211,19 +211,21 @@ func written(t *testing.T, p policy) map[string]any {
 
 // The help says what the schema says.
 func TestExplain(t *testing.T) {
+	listen := config.Known{Key: "listen", Form: config.KnownText, Default: "127.0.0.1:8477", Example: "127.0.0.1:8477", Restart: true}
+	azd := config.Known{Key: "dialects.azd", Form: config.KnownSwitch, Default: "false"}
 	for _, c := range []struct {
 		k         config.Known
 		mandatory bool
 		want      []string
 	}{
-		{
-			config.Known{Key: "listen", Form: config.KnownText, Default: "127.0.0.1:8477", Example: "127.0.0.1:8477", Restart: true}, false,
-			[]string{"may say otherwise", "Default of the broker: 127.0.0.1:8477", "when the broker starts again", `HKLM\Software\Policies\M365TokenBroker, value x (REG_SZ)`},
-		},
-		{
-			config.Known{Key: "listen", Form: config.KnownSwitch, Default: "false"}, true,
-			[]string{"wins over broker.yaml", "Default of the broker: off.", "within minutes", `M365TokenBroker\Mandatory, value x (REG_DWORD, 1 or 0)`},
-		},
+		{listen, false, []string{
+			"may say otherwise", "Default of the broker: 127.0.0.1:8477", "when the broker starts again",
+			`HKLM\Software\Policies\M365TokenBroker, value x (REG_SZ)`,
+		}},
+		{azd, true, []string{
+			"wins over broker.yaml", "Default of the broker: off.", "within minutes",
+			`M365TokenBroker\Mandatory, value x (REG_DWORD, 1 or 0)`,
+		}},
 	} {
 		got := explain(setting{key: "x", text: "T."}, c.k, c.mandatory)
 		for _, w := range c.want {
