@@ -172,3 +172,12 @@ func (i *instance) consumer(ctx context.Context, user string) (string, error) {
 		map[string]any{"name": "load", "accounts": []string{user}, "resources": []string{"graph"}}, &made)
 	return made.Key, err
 }
+
+// token is an access token for Graph.
+func (i *instance) token(ctx context.Context, user string) (string, error) {
+	var t struct {
+		Token string `json:"access_token"`
+	}
+	err := i.call(ctx, http.MethodGet, "/v1/token?resource=graph&account="+user, nil, &t)
+	return t.Token, err
+}

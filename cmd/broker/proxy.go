@@ -31,9 +31,11 @@ const (
 func (p *parts) wireProxy(upstream http.RoundTripper) (err error) {
 	cfg := p.loaded.Config
 	if upstream == nil {
-		if upstream, err = resourceTransport(cfg); err != nil {
+		network, err := resourceTransport(cfg)
+		if err != nil {
 			return err
 		}
+		upstream = proxy.NewStraight(network)
 	}
 	p.proxy, err = proxy.New(proxy.Config{
 		Tokens:    observedTokens{next: p.broker, tel: p.tel},

@@ -1,0 +1,182 @@
+package proxy
+
+import (
+	"bufio"
+	"context"
+	"crypto/tls"
+	"errors"
+	"io"
+	"net"
+	"net/http"
+	"net/url"
+	"slices"
+	"sync"
+	"time"
+)
+
+// line is one connection to a resource, with one request at a time.
+type line struct {
+	conn  net.Conn
+	meter *meter // between conn and r
+	r     *bufio.Reader
+	w     *bufio.Writer
+	free  func() bool // takes the request's context away; false: it has ended
+	since time.Time   // when it was last put back
+}
+
+// interrupt lets what reads or writes on the line return at once.
+func (l *line) interrupt() { _ = l.conn.SetDeadline(time.Unix(1, 0)) }
+
+func (l *line) close() { _ = l.conn.Close() }
+
+// done ends a request whose answer was read whole: keep takes the line back. It is
+// closed where the context has ended, or where more came than was asked for: the
+// next request must not take that for its answer.
+func (l *line) done(keep func()) {
+	if !l.free() || l.r.Buffered() > 0 {
+		l.close()
+		return
+	}
+	keep()
+}
+
+// fail ends a request and its line. The error is the context's where that is why.
+func (l *line) fail(ctx context.Context, err error) error {
+	l.free()
+	l.close()
+	if ctx.Err() != nil {
+		return ctx.Err()
+	}
+	return err
+}
+
+// transportError reports whether err came from the connection, and not from what
+// was read.
+func transportError(err error) bool {
+	_, isNet := errors.AsType[net.Error](err)
+	return isNet || errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF)
+}
+
+// meter lets so many bytes through, and no more.
+type meter struct {
+	from io.Reader
+	left int64
+}
+
+func (m *meter) Read(p []byte) (int, error) {
+	if m.left <= 0 {
+		return 0, errHeader
+	}
+	if int64(len(p)) > m.left {
+		p = p[:m.left]
+	}
+	n, err := m.from.Read(p)
+	m.left -= int64(n)
+	return n, err
+}
+
+// lines are the connections that are open and not in use, by scheme and address.
+type lines struct {
+	from *http.Transport // dials, and has the limits
+
+	mu    sync.Mutex // guards what follows; never held over I/O
+	idle  map[string][]*line
+	sweep *time.Timer // nil: nothing to close
+}
+
+// addressOf is where a request goes, with its scheme.
+func addressOf(r *http.Request) string { return r.URL.Scheme + "://" + r.URL.Host }
+
+// dial opens a line for a request.
+func (p *lines) dial(ctx context.Context, to *url.URL) (*line, error) {
+	port := to.Port()
+	if port == "" {
+		port = to.Scheme
+	}
+	conn, err := p.from.DialContext(ctx, "tcp", net.JoinHostPort(to.Hostname(), port))
+	if err != nil {
+		return nil, err
+	}
+	if to.Scheme == "https" {
+		if conn, err = p.secure(ctx, conn, to.Hostname()); err != nil {
+			return nil, err
+		}
+	}
+	m := &meter{from: conn}
+	return &line{conn: conn, meter: m, r: bufio.NewReaderSize(m, p.from.ReadBufferSize), w: bufio.NewWriter(conn)}, nil
+}
+
+// secure puts TLS on a connection.
+func (p *lines) secure(ctx context.Context, conn net.Conn, host string) (net.Conn, error) {
+	settings := p.from.TLSClientConfig.Clone()
+	settings.ServerName, settings.NextProtos = host, []string{"http/1.1"}
+	ctx, cancel := context.WithTimeout(ctx, p.from.TLSHandshakeTimeout)
+	defer cancel()
+	over := tls.Client(conn, settings)
+	if err := over.HandshakeContext(ctx); err != nil {
+		_ = conn.Close()
+		return nil, err
+	}
+	return over, nil
+}
+
+// get takes the line that was used last; nil where there is none.
+func (p *lines) get(address string) *line {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	all := p.idle[address]
+	if len(all) == 0 {
+		return nil
+	}
+	l := all[len(all)-1]
+	p.idle[address] = all[:len(all)-1]
+	if time.Since(l.since) > p.from.IdleConnTimeout {
+		go l.close() // it says goodbye, which may take a moment
+		return nil
+	}
+	return l
+}
+
+// put keeps a line for the next request.
+func (p *lines) put(address string, l *line) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if len(p.idle[address]) >= p.from.MaxIdleConnsPerHost {
+		go l.close()
+		return
+	}
+	l.since = time.Now()
+	p.idle[address] = append(p.idle[address], l)
+	if p.sweep == nil {
+		p.sweep = time.AfterFunc(p.from.IdleConnTimeout, p.sweepIdle)
+	}
+}
+
+// sweepIdle closes what nobody has used for the time of the limit, and comes again
+// while lines are left.
+func (p *lines) sweepIdle() { p.drop(p.from.IdleConnTimeout) }
+
+// drop closes the lines that nobody has used for so long.
+func (p *lines) drop(unused time.Duration) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for address, all := range p.idle {
+		p.idle[address] = slices.DeleteFunc(all, func(l *line) bool {
+			old := time.Since(l.since) >= unused
+			if old {
+				go l.close()
+			}
+			return old
+		})
+		if len(p.idle[address]) == 0 {
+			delete(p.idle, address)
+		}
+	}
+	if p.sweep != nil {
+		p.sweep.Stop()
+		p.sweep = nil
+	}
+	if len(p.idle) > 0 {
+		p.sweep = time.AfterFunc(p.from.IdleConnTimeout, p.sweepIdle)
+	}
+}
