@@ -295,7 +295,7 @@ func (p *policyLayer) tooOpen(f field, at key, text string, src Source) bool {
 		return false // told by the check of the setting
 	}
 	if u.User != nil {
-		return !p.fault(src, at, "holds a user name or password, and every user of this machine can read its policy; set the whole in broker.yaml or the environment instead")
+		return !p.fault(src, at, "holds a user name or password, and every user of this machine can read its policy; set such an address in broker.yaml or the environment instead")
 	}
 	if u.RawQuery != "" || slices.ContainsFunc(strings.Split(u.Path, "/"), func(part string) bool { return len(part) >= longPart }) {
 		p.warn(src, at, "may hold a secret in its address, and every user of this machine can read its policy; set such an address in broker.yaml instead")

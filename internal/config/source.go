@@ -85,7 +85,8 @@ type Problem struct {
 // String is "<place>: <key>: <text>", without the parts that are empty.
 func (p Problem) String() string {
 	s := p.Text
-	if p.Key != "" {
+	// A value of the policy has the setting's name already.
+	if named := strings.HasSuffix(strings.ToLower(p.Where.Name), `\`+p.Key); p.Key != "" && !named {
 		s = p.Key + ": " + s
 	}
 	if p.Where != (Source{}) {
