@@ -32,7 +32,7 @@ func document() Document {
 			App:           token.App{Authority: "https://login.example", Tenant: "11111111-2222-3333-4444-555555555555", ClientID: "client"},
 			HomeAccountID: "oid.tid", Username: "ops@contoso.com", Flow: token.FlowDevice,
 			SignedInOn: signedIn, ObtainedOn: signedIn.Add(time.Hour), RefreshToken: token.NewSecret("0.CANARY-refresh"),
-		}}},
+		}, Learned: []byte(`{"graph":{"n":2}}`)}},
 		Files: []File{{MainFile, "tenant: contoso.com\n"}, {DropIns + "crm.yaml", "consumers: {}\n"}},
 	}
 }
@@ -207,6 +207,7 @@ func TestDocumentsThatAreRefused(t *testing.T) {
 		"account 1 has an authority":            func(d *Document) { d.Accounts[0].Grant.App.Authority = "http://login.example" },
 		"account 1 does not say when":           func(d *Document) { d.Accounts[0].Grant.SignedInOn = time.Time{} },
 		"account 1 was signed in in a way":      func(d *Document) { d.Accounts[0].Grant.Flow = "password" },
+		"account 1 has learned":                 func(d *Document) { d.Accounts[0].Learned = make([]byte, 64<<10+1) },
 		"it does not say when":                  func(d *Document) { d.CreatedOn = time.Time{} },
 		"the name of its broker or machine":     func(d *Document) { d.Host = "a\x00b" },
 		"it has more than 1000 accounts":        func(d *Document) { d.Accounts = make([]Account, 1001) },

@@ -35,6 +35,8 @@ type Document struct {
 type Account struct {
 	Name  string // what it was called there: an alias, or the user name
 	Grant token.Grant
+	// Learned is what the account package knows besides, in its own words.
+	Learned json.RawMessage
 }
 
 // File is one file of the configuration.
@@ -58,6 +60,7 @@ const (
 	maxFiles    = 1000
 	maxText     = 512 // of a name, a URL, an ID
 	maxRefresh  = 64 << 10
+	maxLearned  = 64 << 10
 )
 
 const (
@@ -89,6 +92,8 @@ type (
 		SignedInOn time.Time `json:"signed_in_at"`
 		ObtainedOn time.Time `json:"refresh_token_at"`
 		Refresh    string    `json:"refresh_token"`
+
+		Learned json.RawMessage `json:"learned,omitempty"`
 	}
 	fileJSON struct {
 		Path string `json:"path"`
@@ -111,6 +116,7 @@ func (d Document) encode() ([]byte, error) {
 			Name: a.Name, Username: g.Username, Authority: g.App.Authority, Tenant: g.App.Tenant, ClientID: g.App.ClientID,
 			Home: g.HomeAccountID, Flow: string(g.Flow), SignedInOn: g.SignedInOn.UTC(), ObtainedOn: g.ObtainedOn.UTC(),
 			Refresh: g.RefreshToken.Reveal(), // into what is encrypted next
+			Learned: a.Learned,
 		})
 	}
 	for _, f := range d.Files {
@@ -159,7 +165,7 @@ func parse(raw []byte) (Document, error) {
 	}
 	d := Document{CreatedOn: j.CreatedOn, Broker: j.Broker, Host: j.Host}
 	for _, a := range j.Accounts {
-		d.Accounts = append(d.Accounts, Account{Name: a.Name, Grant: token.Grant{
+		d.Accounts = append(d.Accounts, Account{Name: a.Name, Learned: compact(a.Learned), Grant: token.Grant{
 			App:           token.App{Authority: a.Authority, Tenant: a.Tenant, ClientID: a.ClientID},
 			HomeAccountID: a.Home, Username: strings.ToLower(a.Username), Flow: token.Flow(a.Flow),
 			SignedInOn: a.SignedInOn, ObtainedOn: a.ObtainedOn, RefreshToken: token.NewSecret(a.Refresh),
@@ -221,6 +227,8 @@ func (a Account) check() error {
 		return errContent("has no usable name")
 	case err != nil || !short(g.App.Authority) || u.Scheme != "https" || u.Host == "" || u.User != nil || u.Path != "" || u.RawQuery != "" || u.Fragment != "":
 		return errContent("has an authority that is not https://host")
+	case len(a.Learned) > maxLearned:
+		return errContent("has learned more than anybody can")
 	case g.RefreshToken.IsZero():
 		return errContent("has no refresh token")
 	case !moment(g.SignedInOn) || !moment(g.ObtainedOn):
@@ -233,6 +241,15 @@ func (a Account) check() error {
 
 // moment reports whether t is set, and can be written in any time zone.
 func moment(t time.Time) bool { return !t.IsZero() && t.Year() > 0 && t.Year() < 9999 }
+
+// compact is a JSON value without the spaces for people.
+func compact(raw json.RawMessage) json.RawMessage {
+	var b bytes.Buffer
+	if len(raw) == 0 || string(raw) == "null" || json.Compact(&b, raw) != nil {
+		return nil
+	}
+	return b.Bytes()
+}
 
 // short reports whether s is a text of one line that may stand in a sentence.
 func short(s string) bool { return len(s) <= maxText && plain(s) }
