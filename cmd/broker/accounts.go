@@ -23,7 +23,9 @@ configuration names.
 
 STATE is ok, degraded (tokens are served, but renewing them fails at the moment) or
 sign_in_required (run broker login). TOKEN AGE is the age of the refresh token that
-is in use; ENDS is when the sign-in ends if it is never used again. RESOURCES shows
+is in use. ENDS is when the sign-in ends by itself: after 90 days in which nobody
+uses it, which a running broker prevents, or sooner where the tenant was seen to ask
+for a new sign-in every so often; below the table it says how often. RESOURCES shows
 how long the current access tokens are valid.`,
 		Example: `  broker accounts
   broker accounts --output json`,
@@ -69,11 +71,35 @@ func showAccounts(w io.Writer, prefix string, now time.Time, list []httpapi.Acco
 		if a.Problem.Code != "" {
 			fmt.Fprintf(w, "%s%s: %s%s\n", prefix, printable(a.Account), printable(a.Problem.Detail), retry(now, a.NextTryAt))
 		}
+		if s := frequencyOf(now, a); s != "" {
+			fmt.Fprintf(w, "%s%s: %s\n", prefix, printable(a.Account), s)
+		}
 		if isSignedIn(a) && !a.Persisted {
 			fmt.Fprintf(w, "%s%s: the current refresh token is not in the secret store yet.\n", prefix, printable(a.Account))
 		}
 	}
 	return nil
+}
+
+// frequencyOf says how often the tenant asks for a new sign-in, "" where that was
+// not learned.
+func frequencyOf(now time.Time, a httpapi.Account) string {
+	if a.SignInFrequencySeconds == 0 {
+		return ""
+	}
+	learned := "learned once"
+	if a.SignInFrequencyLearned > 1 {
+		learned = fmt.Sprintf("learned %d times", a.SignInFrequencyLearned)
+	}
+	s := fmt.Sprintf("about every %s the tenant asks for a new sign-in (%s)", span(time.Duration(a.SignInFrequencySeconds)*time.Second), learned)
+	switch by := a.PredictedEndAt; {
+	case a.PredictedEndReason != httpapi.EndReasonSignInFrequency:
+		return s + "."
+	case !by.After(now):
+		return s + "; the next time is now."
+	default:
+		return s + "; the next time is about " + by.Local().Format("2 Jan 15:04") + "."
+	}
 }
 
 // isSignedIn reports whether somebody has signed in to the account here; one

@@ -16,7 +16,7 @@ import (
 func (p *parts) samples() []telemetry.AccountSample {
 	var out []telemetry.AccountSample
 	for _, v := range p.broker.Accounts() {
-		s := telemetry.AccountSample{Account: v.Name, State: string(v.State), RefreshTokenOn: v.RefreshTokenOn}
+		s := telemetry.AccountSample{Account: v.Name, State: string(v.State), RefreshTokenOn: v.RefreshTokenOn, PredictedEnd: v.PredictedEnd, EndReason: string(v.PredictedWhy)}
 		for _, r := range v.Resources {
 			if !r.ExpiresOn.IsZero() {
 				s.Tokens = append(s.Tokens, telemetry.TokenSample{Resource: r.Name, ExpiresOn: r.ExpiresOn})

@@ -49,7 +49,7 @@ func (p *parts) wireOutlook(ctx context.Context, w wiring) error {
 	p.desktop = w.seat.desktop
 	p.notifier, err = notify.New(notify.Config{
 		Sinks: sinks(p.loaded.Config), Log: p.log, Host: w.seat.host, Version: version(), Environ: w.env.environ,
-		Roots: way.Roots, Proxy: way.Proxy,
+		Roots: way.Roots, Proxy: way.Proxy, Transport: w.upstream,
 	})
 	if err != nil {
 		return err

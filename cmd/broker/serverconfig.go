@@ -37,6 +37,7 @@ func (p *parts) apiConfig() httpapi.Config {
 		Ready:       p.ready,
 		Doctor:      p.examine,
 		Proxy:       p.proxy,
+		NotifyTest:  p.notifyTest,
 		EWSUsage:    p.ewsUsage,
 		EWSReset:    p.ews.Reset,
 		Dialects:    func() config.Dialects { return p.loaded.Config.Dialects },
@@ -66,7 +67,7 @@ func (p *parts) status(ctx context.Context, listen string) httpapi.Status {
 	loaded := p.watcher.Current()
 	s := httpapi.Status{
 		Version: version(), Commit: commit(), Pid: os.Getpid(), StartedAt: p.started, Listen: p.listening(listen),
-		ConfigFile: configName(loaded), StateDir: loaded.Places.StateDir, Cloud: string(loaded.Config.Cloud), Warnings: slices.Concat(loaded.Warnings, p.fileWarnings(), p.auditWarnings()),
+		ConfigFile: configName(loaded), StateDir: loaded.Places.StateDir, Cloud: string(loaded.Config.Cloud), Warnings: slices.Concat(loaded.Warnings, p.fileWarnings(), p.auditWarnings(), p.endWarnings()),
 		SignInsPending: p.desk.Waiting(),
 		Ews:            p.ewsUsage().Consumers,
 		Store:          httpapi.StoreStatus{Kind: httpapi.StoreStatusKind(p.storeInfo.Kind), Description: p.storeInfo.String(), Usable: true},

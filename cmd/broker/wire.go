@@ -30,6 +30,7 @@ import (
 	"github.com/m365-token-broker/broker/internal/peer"
 	"github.com/m365-token-broker/broker/internal/proxy"
 	"github.com/m365-token-broker/broker/internal/refresh"
+	"github.com/m365-token-broker/broker/internal/reminder"
 	"github.com/m365-token-broker/broker/internal/signin"
 	"github.com/m365-token-broker/broker/internal/sink"
 	"github.com/m365-token-broker/broker/internal/telemetry"
@@ -71,6 +72,7 @@ type parts struct {
 	ews       *ews.Usage
 	proxy     *proxy.Proxy
 	notifier  *notify.Notifier
+	reminder  *reminder.Reminder
 	outlook   *mapiadapter.Adapter
 	desktop   desktop.Desktop // nil: an agent of its own touches Outlook, or nobody
 	watcher   *config.Watcher
@@ -136,6 +138,7 @@ func wire(ctx context.Context, loaded *config.Loaded, w wiring) (*parts, error) 
 	if err := p.wireOutlook(ctx, w); err != nil {
 		return nil, err
 	}
+	p.reminder = reminder.New(ctx, reminder.Config{Accounts: p.needs, Notify: p.notifier.Notify, Dir: loaded.Places.StateDir, Host: machine(w.seat), Log: p.log})
 	p.consumers, err = consumer.New(consumer.Config{AdminKey: p.adminKey, AgentKey: p.agentKey(ctx, w), Saver: dropIns{watcher: p.watcher, turn: make(chan struct{}, 1)}, Resolve: p.resolveConsumer, Root: peer.RootOf})
 	if err != nil {
 		return nil, err
@@ -224,8 +227,7 @@ func (p *parts) tasks() []lifecycle.Task {
 	if p.desktop != nil {
 		tasks = append(tasks, p.agentTask())
 	}
-	return append(append(tasks, p.apiTasks()...),
-		lifecycle.Task{Name: "notifications", Run: p.notifier.Run},
+	return append(append(append(tasks, p.apiTasks()...), p.noticeTasks()...),
 		lifecycle.Task{Name: "token files", Run: p.files.Run},
 		lifecycle.Task{Name: "EWS counts", Run: p.ews.Run},
 		lifecycle.Task{Name: "Outlook targets", Run: p.outlook.Run},

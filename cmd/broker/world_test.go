@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"slices"
@@ -36,6 +37,10 @@ type worldOptions struct {
 	yaml    string            // more of broker.yaml
 	env     map[string]string // OTEL_… and BROKER_… of the broker
 	dir     string            // for the files; empty: one that goes with the test
+
+	// hooks answers https://hooks.example in a bubble, where people are told of
+	// things then; nil: nobody is.
+	hooks http.Handler
 }
 
 // world is a whole broker in this process and a sandbox of its own. On the
@@ -49,6 +54,7 @@ type world struct {
 	log     *lockedText
 	env     map[string]string
 	doc     *document
+	hooks   http.Handler
 	parts   *parts // only in a bubble
 	base    string
 	client  *http.Client
@@ -92,7 +98,7 @@ func settle(t *testing.T, o worldOptions, sb *sandbox.Sandbox) *world {
 	if err != nil {
 		t.Fatal(err)
 	}
-	w := &world{t: t, sb: sb, dir: o.dir, log: &lockedText{}, env: o.env, doc: doc}
+	w := &world{t: t, sb: sb, dir: o.dir, log: &lockedText{}, env: o.env, doc: doc, hooks: o.hooks}
 	if w.dir == "" {
 		w.dir = t.TempDir()
 	}
@@ -209,13 +215,16 @@ func (w *world) startHere() {
 	if err != nil {
 		w.t.Fatal(err)
 	}
-	p, err := wire(context.Background(), loaded, wiring{env: o.env, keyInFile: true, upstream: w.sb.Transport()})
+	p, err := wire(context.Background(), loaded, wiring{env: o.env, keyInFile: true, upstream: outside{sandbox: w.sb.Transport(), hooks: w.hooks}})
 	if err != nil {
 		w.t.Fatal(err)
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	ended := make(chan error, 1)
 	tasks := slices.DeleteFunc(p.tasks(), func(t lifecycle.Task) bool { return t.Name == "configuration watch" })
+	if w.hooks != nil {
+		tasks = append(tasks, p.noticeTasks()...)
+	}
 	go func() { ended <- (&lifecycle.Group{Log: p.log}).Run(ctx, tasks...) }()
 	w.parts, w.base = p, "http://"+loaded.Config.Listen
 	w.client = &http.Client{Transport: p.server.Transport()}
@@ -224,6 +233,21 @@ func (w *world) startHere() {
 		cancel()
 		return joined(<-ended, p.close(context.Background()))
 	})
+}
+
+// outside is what a world without sockets reaches: its sandbox, and a webhook.
+type outside struct {
+	sandbox http.RoundTripper
+	hooks   http.Handler
+}
+
+func (o outside) RoundTrip(r *http.Request) (*http.Response, error) {
+	if r.URL.Host != "hooks.example" || o.hooks == nil {
+		return o.sandbox.RoundTrip(r)
+	}
+	answer := httptest.NewRecorder()
+	o.hooks.ServeHTTP(answer, r)
+	return answer.Result(), nil
 }
 
 func joined(errs ...error) error {

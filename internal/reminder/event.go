@@ -29,11 +29,11 @@ func eventOf(a Account, was, t told, p place) notify.Event {
 		e.Action = "On " + p.host + ", run: " + login
 	case Admin:
 		e.ID, e.Severity = notify.IDAdminNeeded, notify.Error
-		e.Text = joined(who+" gets no tokens, and no sign-in mends that.", a.Why)
+		e.Text = joined(who+" is refused by the tenant, and no sign-in mends that.", a.Why)
 		e.Action = "Ask an administrator of the tenant; on " + p.host + ", broker status has the details."
 	case Ending:
 		e.ID, e.Severity = notify.IDSignInEnds, notify.Warning
-		e.Text = "The sign-in of " + a.label() + " on " + p.host + " " + a.End.words(p.now)
+		e.Text = "The sign-in of " + a.label() + " on " + p.host + " " + a.End.Words(p.now)
 		e.Action = "On " + p.host + ", run before that: " + login
 	default:
 		e.ID, e.Severity, e.State = notify.IDAccountWell, notify.Info, string(Nothing)
@@ -55,8 +55,8 @@ func (a Account) label() string {
 	return a.Name + " (" + a.User + ")"
 }
 
-// words says when and why a sign-in ends.
-func (e End) words(now time.Time) string {
+// Words says when and why a sign-in ends.
+func (e End) Words(now time.Time) string {
 	s := "can end at any moment: "
 	if left := e.On.Sub(now); left > 0 {
 		s = "ends in about " + about(left) + ", on " + e.On.Local().Format("Monday, 2 January, 15:04") + ": "

@@ -183,7 +183,7 @@ func TestSentences(t *testing.T) {
 		want := map[string][3]string{
 			"account/9f3c": {"sign_in_required revoked", "The Microsoft 365 account ops (ops@contoso.com) on BOX needs a person to sign in. The sign-in was revoked; sign in again with broker login.", "On BOX, run: broker login --account ops"},
 			"account/77aa": {"ending sign_in_frequency", "The sign-in of bob@contoso.com on BOX ends in about 23 hours, on " + ending.End.On.Local().Format("Monday, 2 January, 15:04") + ": the tenant asks for a new one about every 7 days.", "On BOX, run before that: broker login --account bob@contoso.com"},
-			"account/0b0b": {"admin_required policy-blocked", "The Microsoft 365 account crm on BOX gets no tokens, and no sign-in mends that. Conditional Access blocked the sign-in.", "Ask an administrator of the tenant; on BOX, broker status has the details."},
+			"account/0b0b": {"admin_required policy-blocked", "The Microsoft 365 account crm on BOX is refused by the tenant, and no sign-in mends that. Conditional Access blocked the sign-in.", "Ask an administrator of the tenant; on BOX, broker status has the details."},
 			"account/1d1e": {"ending idle", "The sign-in of old on BOX ends in about 47 hours, on " + unused.End.On.Local().Format("Monday, 2 January, 15:04") + ": nobody has used it for 88 days.", "On BOX, run before that: broker login --account old"},
 		}
 		for _, e := range r.took() {
@@ -207,7 +207,7 @@ func TestSentences(t *testing.T) {
 func TestAnEndThatIsPast(t *testing.T) {
 	t.Parallel()
 	e := End{On: time.Unix(0, 0), From: time.Unix(-7*86400, 0), Every: 7 * 24 * time.Hour}
-	if got := e.words(time.Unix(60, 0)); got != "can end at any moment: the tenant asks for a new one about every 7 days." {
+	if got := e.Words(time.Unix(60, 0)); got != "can end at any moment: the tenant asks for a new one about every 7 days." {
 		t.Error(got)
 	}
 	for d, want := range map[time.Duration]string{90 * time.Minute: "90 minutes", 26 * time.Hour: "26 hours", 50 * time.Hour: "2 days"} {

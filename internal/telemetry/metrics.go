@@ -29,6 +29,7 @@ type instruments struct {
 	expiresIn       metric.Float64ObservableGauge
 	accountState    metric.Int64ObservableGauge
 	refreshTokenAge metric.Float64ObservableGauge
+	predictedEnd    metric.Float64ObservableGauge
 }
 
 func newInstruments(m metric.Meter) (instruments, error) {
@@ -48,6 +49,7 @@ func newInstruments(m metric.Meter) (instruments, error) {
 		expiresIn:       b.floatGauge(MetricTokenExpiresIn),
 		accountState:    b.intGauge(MetricAccountState),
 		refreshTokenAge: b.floatGauge(MetricRefreshTokenAge),
+		predictedEnd:    b.floatGauge(MetricPredictedEnd),
 	}
 	return i, b.err
 }
@@ -149,6 +151,8 @@ type AccountSample struct {
 	Account        string    // its name; only its hash leaves this package
 	State          string    // ok, degraded or sign_in_required
 	RefreshTokenOn time.Time // when its refresh token arrived; zero shows no age
+	PredictedEnd   time.Time // when its sign-in ends by itself; zero shows nothing
+	EndReason      string    // idle or sign_in_frequency
 	Tokens         []TokenSample
 }
 
@@ -173,7 +177,7 @@ func (t *Telemetry) Observe(read func() []AccountSample) (stop func(), err error
 			t.observeAccount(o, s, now)
 		}
 		return nil
-	}, i.expiresIn, i.accountState, i.refreshTokenAge)
+	}, i.expiresIn, i.accountState, i.refreshTokenAge, i.predictedEnd)
 	if err != nil {
 		return nil, err
 	}
@@ -191,6 +195,10 @@ func (t *Telemetry) observeAccount(o metric.Observer, s AccountSample, now time.
 	}
 	if !s.RefreshTokenOn.IsZero() {
 		o.ObserveFloat64(t.instruments.refreshTokenAge, now.Sub(s.RefreshTokenOn).Seconds(), metric.WithAttributes(account))
+	}
+	if !s.PredictedEnd.IsZero() {
+		o.ObserveFloat64(t.instruments.predictedEnd, s.PredictedEnd.Sub(now).Seconds(),
+			metric.WithAttributes(account, attribute.String(AttrEndReason, label(s.EndReason))))
 	}
 	for _, tok := range s.Tokens {
 		o.ObserveFloat64(t.instruments.expiresIn, tok.ExpiresOn.Sub(now).Seconds(),

@@ -36,6 +36,7 @@ const (
 	MetricTokenExpiresIn  = "broker.token.expires_in"       //nolint:gosec // a name, no credential
 	MetricAccountState    = "broker.account.state"
 	MetricRefreshTokenAge = "broker.refresh_token.age"
+	MetricPredictedEnd    = "broker.account.predicted_end"
 	MetricGateRefusals    = "broker.gate.refusals"
 	MetricMAPIState       = "broker.mapi.state"
 	MetricMAPIFreshness   = "broker.mapi.freshness"
@@ -54,6 +55,7 @@ const (
 	AttrResource     = "broker.resource"            // configured name of the resource
 	AttrAccountHash  = "broker.account.hash"        // see Telemetry.AccountHash
 	AttrAccountState = "broker.account.state"       // ok, degraded, sign_in_required
+	AttrEndReason    = "broker.account.end_reason"  // idle, sign_in_frequency
 	AttrSource       = "broker.token.source"        // cache, refresh, none
 	AttrWarning      = "broker.token.warning"       // token.Kind of a renewal that failed while the token still holds
 	AttrOutcome      = "broker.outcome"             // ok, or a token.Kind
@@ -96,7 +98,7 @@ var spanNames = []string{
 // process. Those of otelhttp that hold what a caller wrote (url.path,
 // user_agent.original, client.address) are left out on purpose.
 var attributeNames = []string{
-	AttrConsumer, AttrResource, AttrAccountHash, AttrAccountState, AttrSource, AttrWarning,
+	AttrConsumer, AttrResource, AttrAccountHash, AttrAccountState, AttrEndReason, AttrSource, AttrWarning,
 	AttrOutcome, AttrGateReason, AttrOperation, AttrReason, AttrFlow, AttrSignInState, AttrEWSOperation,
 	AttrMAPITarget, AttrMAPIPhase, AttrMAPIFresh, AttrMAPICause, AttrMAPIAction, AttrMAPIResult, AttrMAPIReason,
 	AttrMAPIProof, AttrMAPIHResult, AttrMAPISession, AttrMAPILocked,
@@ -120,6 +122,7 @@ var metricTable = []metricName{
 	{MetricTokenExpiresIn, "s", "Time until a cached access token expires; negative once it has.", []string{AttrAccountHash, AttrResource}},
 	{MetricAccountState, "{account}", "1 for the state an account is in, 0 for the others.", []string{AttrAccountHash, AttrAccountState}},
 	{MetricRefreshTokenAge, "s", "Time since an account's refresh token arrived.", []string{AttrAccountHash}},
+	{MetricPredictedEnd, "s", "Time until an account's sign-in ends by itself, as far as is known; negative once that is past.", []string{AttrAccountHash, AttrEndReason}},
 	{MetricGateRefusals, "{request}", "Requests the gate refused.", []string{AttrGateReason}},
 	{MetricMAPIState, "{target}", "1 for the phase an Outlook target is in, 0 for the others.", []string{AttrMAPITarget, AttrMAPIPhase}},
 	{MetricMAPIFreshness, "{target}", "1 for what is known of an Outlook target's access, 0 for the others.", []string{AttrMAPITarget, AttrMAPIFresh}},

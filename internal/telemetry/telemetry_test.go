@@ -111,6 +111,7 @@ func TestPrometheus(t *testing.T) {
 	stop, err := tel.Observe(func() []AccountSample {
 		return []AccountSample{{
 			Account: "ops@contoso.com", State: "ok", RefreshTokenOn: time.Now(),
+			PredictedEnd: time.Now().Add(24 * time.Hour), EndReason: "sign_in_frequency",
 			Tokens: []TokenSample{{"graph", time.Now().Add(time.Hour)}},
 		}}
 	})
@@ -143,6 +144,7 @@ func TestPrometheus(t *testing.T) {
 		`broker_account_state{broker_account_hash="` + hash + `",broker_account_state="ok"} 1`,
 		`broker_account_state{broker_account_hash="` + hash + `",broker_account_state="sign_in_required"} 0`,
 		`broker_refresh_token_age_seconds{broker_account_hash="` + hash + `"}`,
+		`broker_account_predicted_end_seconds{broker_account_end_reason="sign_in_frequency",broker_account_hash="` + hash + `"}`,
 		`broker_gate_refusals_total{broker_gate_reason="origin"} 1`,
 		`broker_credstore_errors_total{broker_credstore_operation="load",broker_credstore_reason="locked"} 1`,
 		"go_goroutines", "process_start_time_seconds", `service_version="1.2.3"`,
