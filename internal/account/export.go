@@ -48,7 +48,18 @@ func (b *Book) Export(names []string) ([]Saved, error) {
 	return all, nil
 }
 
-func (r record) save(name string) Saved { return Saved{Name: name, Grant: r.grant} }
+// save is the record as it is kept elsewhere.
+func (r record) save(name string) Saved {
+	s := Saved{Name: name, Grant: r.grant}
+	if len(r.learned) > 0 {
+		s.Learned, _ = json.Marshal(learnedOut(r.learned)) // names and numbers cannot fail
+	}
+	return s
+}
 
-// record is what is kept of a sign-in from elsewhere.
-func (s Saved) record() record { return record{name: s.Name, grant: s.Grant, generation: 1} }
+// record is what is kept here of a sign-in from elsewhere.
+func (s Saved) record() record {
+	var learned map[string]learnedJSON
+	_ = json.Unmarshal(s.Learned, &learned) // what cannot be read is worth less than the sign-in
+	return record{name: s.Name, grant: s.Grant, generation: 1, learned: learnedIn(learned, s.Grant.SignedInOn)}
+}

@@ -115,6 +115,9 @@ func (b *Book) weigh(s Saved, replace bool) (Outcome, record, *entry) {
 		o.Note = "The sign-in here is newer and stays; import with --replace to have the one of the export."
 	}
 	rec.generation = old.rec.generation + 1
+	if len(rec.learned) == 0 {
+		rec.learned = old.rec.learned // the tenant's policy is what it was
+	}
 	return o, rec, old
 }
 

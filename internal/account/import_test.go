@@ -277,3 +277,38 @@ func (h hooked) Load(ctx context.Context, id string) ([]byte, error) {
 	h.do()
 	return h.fakeStore.Load(ctx, id)
 }
+
+// What was learned of a tenant goes with the sign-in.
+func TestWhatWasLearnedIsExported(t *testing.T) {
+	from := open(t, newStore(), nil)
+	g := grant("alice@x")
+	g.SignedInOn = time.Now().Add(-10 * 24 * time.Hour).Round(0)
+	if _, err := from.Keep(t.Context(), "", g); err != nil {
+		t.Fatal(err)
+	}
+	from.Report(t.Context(), "alice@x", g, "graph", nil)
+	from.Report(t.Context(), "alice@x", g, "graph", &token.Error{Kind: token.KindSignInRequired, AADSTS: codeFrequency})
+	before, err := from.View("alice@x")
+	if err != nil || before.Frequency.Times == 0 {
+		t.Fatalf("nothing was learned: %+v, %v", before, err)
+	}
+	all, err := from.Export(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	store := newStore()
+	to := open(t, store, nil)
+	if o := to.Import(t.Context(), all[0], false); o.Fate != FateNew {
+		t.Fatalf("%+v", o)
+	}
+	all[0].Learned = []byte("nonsense")
+	all[0].Grant.RefreshToken, all[0].Grant.ObtainedOn = token.NewSecret("CANARY-later"), time.Now().Add(time.Hour)
+	if o := to.Import(t.Context(), all[0], false); o.Fate != FateUpdated {
+		t.Fatalf("%+v", o)
+	}
+	for _, b := range []*Book{to, open(t, store, nil)} {
+		if v, err := b.View("alice@x"); err != nil || v.Frequency != before.Frequency {
+			t.Errorf("%+v, %v, want %+v", v.Frequency, err, before.Frequency)
+		}
+	}
+}
