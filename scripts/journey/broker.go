@@ -12,6 +12,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 )
@@ -21,7 +22,7 @@ import (
 type broker struct {
 	argv   []string // how to start the program
 	wine   bool
-	config string // as the program sees the path
+	config string // as the program sees the path; empty: it knows where its files are
 	state  string // as this program sees it
 	store  string
 	listen string
@@ -89,8 +90,10 @@ func (b *broker) path(name string) string {
 func windowsPath(name string) string { return "Z:" + strings.ReplaceAll(name, "/", `\`) }
 
 func (b *broker) command(ctx context.Context, args ...string) *exec.Cmd {
-	args = append(append(b.argv[1:len(b.argv):len(b.argv)], args...),
-		"--config", b.config, "--state-dir", b.path(b.state))
+	args = slices.Concat(b.argv[1:], args)
+	if b.config != "" {
+		args = append(args, "--config", b.config, "--state-dir", b.path(b.state))
+	}
 	return exec.CommandContext(ctx, b.argv[0], args...)
 }
 

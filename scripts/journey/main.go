@@ -7,14 +7,18 @@
 //	journey provider -broker bin/broker -node DIR
 //	journey outlook  -broker bin/broker
 //	journey outlook  -broker bin/broker.exe -wine -store wincred -outlook FILE
+//	journey msi      -wine -store wincred -msi FILE -newer FILE
 //
 // The authority is the project's own sandbox, or the OpenID provider of
 // scripts/independent-provider, installed in DIR, where a person's steps are
 // done by posting the provider's own forms.
 //
-// The last two are about the Outlook fallback: broker and agent, two processes,
+// "outlook" is about the Outlook fallback: broker and agent, two processes,
 // with a desktop that a script plays, and under Wine with a stand-in for Outlook,
 // the test program FILE. The broker is killed in every phase.
+//
+// "msi" installs the broker as a service from a package for Windows Installer,
+// upgrades it to a newer one, and uninstalls it.
 package main
 
 import (
@@ -41,7 +45,10 @@ func main() {
 type options struct {
 	authority string // "sandbox" or "provider"
 	outlook   bool   // take the stories of the Outlook fallback
+	install   bool   // take the story of the packages
 	standIn   string // what plays Outlook under Wine
+	msi       string // the package to install
+	newer     string // the package to upgrade to
 	broker    string // the program
 	wine      bool   // run it with wine
 	store     string // the config's store
@@ -50,26 +57,39 @@ type options struct {
 
 func parse(args []string) (options, error) {
 	var o options
-	fs := flag.NewFlagSet("journey sandbox|provider|outlook", flag.ContinueOnError)
+	fs := flag.NewFlagSet("journey sandbox|provider|outlook|msi", flag.ContinueOnError)
 	fs.StringVar(&o.broker, "broker", "bin/broker", "the broker `program`")
 	fs.BoolVar(&o.wine, "wine", false, "run it with wine")
 	fs.StringVar(&o.store, "store", "file", "where it keeps the sign-in")
 	fs.StringVar(&o.standIn, "outlook", "", "the `program` that plays Outlook under Wine")
+	fs.StringVar(&o.msi, "msi", "", "the `package` of version 1.0.0")
+	fs.StringVar(&o.newer, "newer", "", "the `package` of version 1.1.0")
 	fs.StringVar(&o.node, "node", "", "the `folder` that the provider is installed in")
 	if len(args) == 0 {
 		fs.Usage()
-		return o, errors.New("name the journey: sandbox, provider or outlook")
+		return o, errors.New("name the journey: sandbox, provider, outlook or msi")
 	}
 	o.authority = args[0]
-	if o.authority == "outlook" {
+	switch o.authority {
+	case "outlook":
 		o.authority, o.outlook = "sandbox", true
+	case "msi":
+		o.authority, o.install = "sandbox", true
 	}
 	if err := fs.Parse(args[1:]); err != nil {
 		return o, err
 	}
-	abs, err := filepath.Abs(o.broker)
-	o.broker = abs
-	return o, err
+	for _, file := range []*string{&o.broker, &o.msi, &o.newer} {
+		if *file == "" {
+			continue
+		}
+		abs, err := filepath.Abs(*file)
+		if err != nil {
+			return o, err
+		}
+		*file = abs
+	}
+	return o, nil
 }
 
 func run(ctx context.Context, args []string) error {
@@ -93,6 +113,9 @@ func run(ctx context.Context, args []string) error {
 
 	if o.outlook {
 		return runOutlook(ctx, o, auth, dir)
+	}
+	if o.install {
+		return runMSI(ctx, o, auth, dir)
 	}
 	b, err := newBroker(ctx, o, auth, dir)
 	if err != nil {

@@ -78,11 +78,15 @@ func (s *standIn) install(program string) error {
 	return os.WriteFile(filepath.Join(s.dir, "outlook.json"), knobs, 0o600)
 }
 
-// wine runs a program of Wine's own to its end.
+// wine runs a program of Wine's own to its end. A process in the background that it
+// started may hold on to its output.
 func wine(ctx context.Context, program string, args ...string) (string, error) {
+	ctx, cancel := context.WithTimeout(ctx, time.Minute)
+	defer cancel()
 	cmd := exec.CommandContext(ctx, "wine", append([]string{program}, args...)...)
+	cmd.WaitDelay = 2 * time.Second
 	out, err := cmd.Output()
-	if err != nil {
+	if err != nil && !errors.Is(err, exec.ErrWaitDelay) {
 		return "", fmt.Errorf("wine %s %s: %w", program, strings.Join(args, " "), err)
 	}
 	return strings.TrimSpace(string(out)), nil
