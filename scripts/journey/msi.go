@@ -97,7 +97,7 @@ func (m *msi) bare() []named {
 		{"install 1.0.0 with no word about a tenant", m.install(m.older)},
 		{"the service is there and does not run", m.service("stopped")},
 		{"the example is a configuration that the broker takes", m.exampleIsGood},
-		{"uninstall", m.uninstall(m.older)},
+		{"uninstall with REMOVESTATE=1", m.uninstall(m.older, "REMOVESTATE=1")},
 		{"nothing is left of it", m.nothingLeft},
 	}
 }
