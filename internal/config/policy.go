@@ -78,12 +78,17 @@ func (r *reader) policyPart(kind SourceKind) *policyLayer {
 	return &policyLayer{reader: r, kind: kind, values: map[string]any{}, sources: map[key]Source{}}
 }
 
-// enforce lays what is mandatory on top.
+// enforce lays what is mandatory on top. An entry that is defined elsewhere stays
+// that place's: there its faults are to be mended.
 func (r *reader) enforce() {
 	if r.mandatory == nil {
 		return
 	}
-	maps.Copy(r.sources, r.mandatory.sources)
+	for at, src := range r.mandatory.sources {
+		if _, defined := r.sources[at]; !defined || !isEntry(at) {
+			r.sources[at] = src
+		}
+	}
 	r.layers = append(r.layers, r.mandatory.values)
 }
 

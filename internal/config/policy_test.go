@@ -169,6 +169,16 @@ func TestPolicyProblemsInOrder(t *testing.T) {
 	}
 }
 
+// TestPolicyLimitsEntry: what is wrong with an entry of a file is that file's fault,
+// though the policy sets a part of it.
+func TestPolicyLimitsEntry(t *testing.T) {
+	h := newHome(t, map[string]string{"broker.yaml": minimal + "consumers:\n  crm: {}\n"})
+	_, err := Load(h.governed(policyKey(nil, "Mandatory", policyKey(nil, "Consumers", policyKey(nil, "crm", policyKey(values{"rate": "5/s"}))))))
+	if err == nil || !strings.HasPrefix(h.plain(err.Error()), "broker.yaml:4: consumers.crm: has no key_sha256") {
+		t.Errorf("got %v", err)
+	}
+}
+
 func TestPolicyUnreadable(t *testing.T) {
 	h := newHome(t, map[string]string{"broker.yaml": minimal})
 	o := h.options()
