@@ -278,7 +278,9 @@ func TestDocumentedAlertsLookAtWhatIsServed(t *testing.T) {
 	defer renewalStory(t, tel)()
 	tel.CredstoreError(t.Context(), "load", "locked")
 	tel.AuditLost(t.Context(), 3)
-	stop, err := tel.Observe(func() []AccountSample { return []AccountSample{{Account: "ops", State: "ok"}} })
+	stop, err := tel.Observe(func() []AccountSample {
+		return []AccountSample{{Account: "ops", State: "ok", PredictedEnd: time.Now()}}
+	})
 	if err != nil {
 		t.Fatal(err)
 	}

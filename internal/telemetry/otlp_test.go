@@ -53,7 +53,7 @@ func story(t *testing.T, tel *Telemetry) {
 	tel.ProxyRequest(t.Context(), ProxyResult{Consumer: "crm", Resource: "ews", Status: 200, Took: time.Millisecond})
 	stop, err := tel.Observe(func() []AccountSample {
 		return []AccountSample{{
-			Account: "ops@contoso.com", State: "degraded", RefreshTokenOn: time.Now().Add(-time.Hour),
+			Account: "ops@contoso.com", State: "degraded", RefreshTokenOn: time.Now().Add(-time.Hour), PredictedEnd: time.Now(), EndReason: "idle",
 			Tokens: []TokenSample{{Resource: "graph", ExpiresOn: time.Now().Add(time.Hour)}},
 		}}
 	})
