@@ -94,7 +94,7 @@ func (a audited) Refused(id *consumer.Identity, kind token.Kind, route, requestI
 // Did is what the admin key did.
 func (a audited) Did(action, subject, requestID string) {
 	r := audit.Record{Event: audit.Event(action), Consumer: consumer.AdminIdentity().Name, Outcome: "ok", RequestID: requestID}
-	if action == "signout" {
+	if action == "signout" || strings.HasPrefix(action, "account.") {
 		r.Account = a.canonical(subject)
 	} else {
 		r.Subject = subject
@@ -175,7 +175,7 @@ func auditEvent(l audit.Line) notify.Event {
 		e.ID, e.Severity = notify.IDAuditFault, notify.Error
 	case kind == "request":
 		e.ID, e.Severity = notify.IDAuditRefused, notify.Warning
-	case kind == "signin", kind == "signout":
+	case kind == "signin", kind == "signout", kind == "account":
 		e.ID = notify.IDAuditSignIn
 	case kind == "consumer":
 		e.ID = notify.IDAuditKey

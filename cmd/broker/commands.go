@@ -17,7 +17,7 @@ func addCommands(root *cobra.Command, o *options) {
 		}
 	}
 	group("start", newInit(o), newServe(o), newAgent(o), newDemo(o), newSandbox(o))
-	group("accounts", newLogin(o), newLogout(o), newAccounts(o), newToken(o))
+	group("accounts", newLogin(o), newLogout(o), newAccounts(o), newToken(o), newExport(o), newImport(o))
 	group("consumers", newConsumers(o), newExec(o))
 	group("look", newStatus(o), newDoctor(o), newMapi(o), newEWS(o), newNotify(o), newAudit(o), newConfig(o), newVersion(o))
 }

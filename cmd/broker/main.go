@@ -22,6 +22,7 @@ type environment struct {
 	stdin          io.Reader
 	stdout, stderr io.Writer
 	exit           func(code int) // ends the process at once, for a second Ctrl-C
+	workFactor     int            // of an export's passphrase; zero: the usual. Tests take less
 }
 
 // run executes one command line and returns the exit code.

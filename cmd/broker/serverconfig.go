@@ -31,6 +31,7 @@ func (p *parts) apiConfig() httpapi.Config {
 		Consumers:   p.consumers,
 		Outlook:     p.outlook,
 		AgentUser:   agentUser,
+		Backup:      backups{p: p},
 		Audit:       p.audited(),
 		Peer:        func(c net.Conn) consumer.Peer { return peer.NewConn(c, digests) },
 		Status:      func(ctx context.Context) httpapi.Status { return p.status(ctx, listen) },

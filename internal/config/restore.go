@@ -25,10 +25,18 @@ const (
 
 const opRestore = "restore the configuration"
 
-// Texts reads the files that these settings were made of, as they are now.
+// Texts reads the files of the configuration, as they are on the disk now. What is
+// wrong there is an error of KindConflict: nobody could restore it.
 func (l *Loaded) Texts() ([]Text, error) {
 	var all []Text
-	for _, file := range l.Files {
+	now, err := l.Reload() // a change may not be in force yet
+	if err != nil {
+		return nil, &token.Error{
+			Kind: token.KindConflict, Op: "read the configuration", Err: err,
+			Detail: "The configuration on the disk is not right, and the broker goes on with an older one; `broker config check` says why. Mend it, or leave the configuration out.",
+		}
+	}
+	for _, file := range now.Files {
 		data, err := readFile(file)
 		if err != nil {
 			return nil, &token.Error{

@@ -72,6 +72,20 @@ func TestRestore(t *testing.T) {
 	}
 }
 
+// What nobody could restore is not saved; what was changed a moment ago is.
+func TestTextsAreThoseOnTheDisk(t *testing.T) {
+	h := newHome(t, map[string]string{"broker.yaml": "tenant: contoso.com\nclient_id: " + appID + "\n"})
+	l := h.load()
+	h.write("conf.d/new.yaml", "telemetry: {log_level: debug}\n")
+	if texts, err := l.Texts(); err != nil || len(texts) != 2 || texts[1].Path != "conf.d/new.yaml" {
+		t.Errorf("%v, %v", texts, err)
+	}
+	h.write("conf.d/new.yaml", "nosuch: 1\n")
+	if _, err := l.Texts(); token.KindOf(err) != token.KindConflict {
+		t.Error(err)
+	}
+}
+
 // What is wrong with a configuration, here or as such, is said before anything is
 // written.
 func TestRestoreChecksFirst(t *testing.T) {
