@@ -289,18 +289,19 @@ func TestContexts(t *testing.T) {
 // place where a secret can leave the process: it is counted here so that
 // somebody reads it.
 var reveals = map[string]int{
-	"cmd/broker":        10,
-	"internal/account":  1,
-	"internal/backup":   5, // into the file that is encrypted, and what it is encrypted with
-	"internal/cache":    3,
-	"internal/config":   1,
-	"internal/consumer": 2,
-	"internal/entra":    3,
-	"internal/httpapi":  2,
-	"internal/notify":   2,
-	"internal/proxy":    1, // the token, into the request for the resource
-	"internal/sink":     3,
-	"internal/token":    2,
+	"cmd/broker":         6,
+	"internal/account":   1,
+	"internal/backup":    5, // into the file that is encrypted, and what it is encrypted with
+	"internal/cache":     3,
+	"internal/config":    1,
+	"internal/consumer":  2,
+	"internal/entra":     3,
+	"internal/httpapi":   2,
+	"internal/lifecycle": 1, // the password of a service's account, into the call that makes the service
+	"internal/notify":    2,
+	"internal/proxy":     1, // the token, into the request for the resource
+	"internal/sink":      3,
+	"internal/token":     2,
 }
 
 func TestReveals(t *testing.T) {

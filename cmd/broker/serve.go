@@ -52,7 +52,8 @@ finished and the sign-ins are stored, within ten seconds.`,
 	return cmd
 }
 
-// serve runs the broker until a signal, or until a part of it fails.
+// serve runs the broker until a signal, or until a part of it fails. A service
+// gets no signals: Windows sends it one whenever any user logs off.
 func serve(ctx context.Context, o *options, place *seatFlags, w wiring, ready string) error {
 	loaded, err := loadConfig(o)
 	if err != nil {
@@ -79,12 +80,20 @@ func serve(ctx context.Context, o *options, place *seatFlags, w wiring, ready st
 	if err != nil {
 		return errors.Join(err, w.shut())
 	}
-	ctx, stop := lifecycle.Signals(ctx, o.env.exit)
-	defer stop()
+	group := &lifecycle.Group{Log: p.log}
+	if w.served == nil {
+		var stop func()
+		ctx, stop = lifecycle.Signals(ctx, o.env.exit)
+		defer stop()
+	} else {
+		group.StopTimeout = serviceTasksEnd
+	}
 	if err := p.announce(ctx, lock, ready); err != nil {
 		return errors.Join(err, w.shut(), p.close(context.WithoutCancel(ctx)))
 	}
-	group := &lifecycle.Group{Log: p.log}
+	if w.served != nil {
+		w.served(p)
+	}
 	err = group.Run(ctx, append(p.tasks(), gcPace(o.env.getenv))...)
 	err = errors.Join(err, p.close(context.WithoutCancel(ctx)))
 	p.log.InfoContext(ctx, "stopped")

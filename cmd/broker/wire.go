@@ -45,6 +45,7 @@ type wiring struct {
 	quiet     bool           // log errors only: the command itself says what went wrong
 	keyInFile bool           // the file store keeps its key beside it, and nothing in the platform's store
 	seat      seat           // what this process is to Outlook
+	served    func(*parts)   // told once the broker serves, by who hosts it; nil: a console, with its signals
 
 	upstream http.RoundTripper // the way to the authority; nil: the network
 }

@@ -10,6 +10,7 @@ type Places struct {
 	ConfigFile string // may not exist, see Required
 	Required   bool   // the config file was named, by flag or environment, so it must exist
 	Shared     bool   // it is the machine-wide file under %ProgramData%
+	Service    bool   // StateDir is that of the machine's service, and the secret store another account's
 	ConfDir    string // conf.d beside the config file; may not exist
 	StateDir   string // owner-only; may not exist yet
 }
@@ -18,8 +19,10 @@ type Places struct {
 //
 //	config file   --config, BROKER_CONFIG, on Windows %ProgramData%\M365TokenBroker\broker.yaml
 //	              if it exists, else <user config dir>/m365-token-broker/broker.yaml
-//	state dir     --state-dir, BROKER_STATE_DIR, on Windows %LocalAppData%\M365TokenBroker,
-//	              else $XDG_STATE_HOME/m365-token-broker
+//	state dir     --state-dir, BROKER_STATE_DIR, on Windows the directory "state" beside the
+//	              machine-wide config file, where that file is in use and the directory stands
+//	              there (the service's), else %LocalAppData%\M365TokenBroker;
+//	              elsewhere $XDG_STATE_HOME/m365-token-broker
 //
 // The user config dir is that of os.UserConfigDir. Relative XDG directories are
 // ignored, as the XDG Base Directory Specification asks. Locate is pure: goos
@@ -48,6 +51,8 @@ func Locate(goos, configFlag, stateFlag string, getenv func(string) string, exis
 		p.StateDir = stateFlag
 	case getenv("BROKER_STATE_DIR") != "":
 		p.StateDir = getenv("BROKER_STATE_DIR")
+	case p.Shared && exists(l.serviceState()):
+		p.StateDir, p.Service = l.serviceState(), true
 	case goos == "windows":
 		p.StateDir = l.join(getenv("LocalAppData"), "M365TokenBroker")
 	default:
@@ -62,9 +67,23 @@ func Locate(goos, configFlag, stateFlag string, getenv func(string) string, exis
 	return p, nil
 }
 
+// ServicePlaces are the places of the machine's service on Windows, whether or
+// not they are there yet: both in %ProgramData%\M365TokenBroker. They are empty
+// where that variable is not set.
+func ServicePlaces(getenv func(string) string) (dir, configFile, stateDir string) {
+	l := locator{goos: "windows", getenv: getenv}
+	dir = l.join(getenv("ProgramData"), "M365TokenBroker")
+	return dir, l.join(dir, "broker.yaml"), l.serviceState()
+}
+
 type locator struct {
 	goos   string
 	getenv func(string) string
+}
+
+// serviceState is the state directory of the machine's service.
+func (l locator) serviceState() string {
+	return l.join(l.getenv("ProgramData"), "M365TokenBroker", "state")
 }
 
 func (l locator) userConfigDir() string {

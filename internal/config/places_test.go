@@ -3,6 +3,8 @@ package config
 import (
 	"errors"
 	"maps"
+	"slices"
+	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -20,6 +22,7 @@ func TestLocate(t *testing.T) {
 		return m
 	}
 	const shared = `C:\ProgramData\M365TokenBroker\broker.yaml`
+	const state = `C:\ProgramData\M365TokenBroker\state`
 	tests := []struct {
 		name, goos, config, state string
 		env                       map[string]string
@@ -28,6 +31,19 @@ func TestLocate(t *testing.T) {
 	}{
 		{"Windows machine-wide", "windows", "", "", win, shared, Places{
 			ConfigFile: shared, Shared: true, ConfDir: `C:\ProgramData\M365TokenBroker\conf.d`, StateDir: `C:\Users\ann\AppData\Local\M365TokenBroker`,
+		}},
+		{"Windows service", "windows", "", "", win, shared + "|" + state, Places{
+			ConfigFile: shared, Shared: true, ConfDir: `C:\ProgramData\M365TokenBroker\conf.d`, StateDir: state, Service: true,
+		}},
+		{"Windows service, without its config file", "windows", "", "", win, state, Places{
+			ConfigFile: `C:\Users\ann\AppData\Roaming\m365-token-broker\broker.yaml`, ConfDir: `C:\Users\ann\AppData\Roaming\m365-token-broker\conf.d`,
+			StateDir: `C:\Users\ann\AppData\Local\M365TokenBroker`,
+		}},
+		{"Windows service, another config file", "windows", `D:\b.yaml`, "", win, shared + "|" + state, Places{
+			ConfigFile: `D:\b.yaml`, Required: true, ConfDir: `D:\conf.d`, StateDir: `C:\Users\ann\AppData\Local\M365TokenBroker`,
+		}},
+		{"Windows service, another state directory", "windows", "", `D:\s`, win, shared + "|" + state, Places{
+			ConfigFile: shared, Shared: true, ConfDir: `C:\ProgramData\M365TokenBroker\conf.d`, StateDir: `D:\s`,
 		}},
 		{"Windows user", "windows", "", "", win, "", Places{
 			ConfigFile: `C:\Users\ann\AppData\Roaming\m365-token-broker\broker.yaml`, ConfDir: `C:\Users\ann\AppData\Roaming\m365-token-broker\conf.d`,
@@ -62,7 +78,7 @@ func TestLocate(t *testing.T) {
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			got, err := Locate(tt.goos, tt.config, tt.state,
-				func(k string) string { return tt.env[k] }, func(p string) bool { return p == tt.exists && p != "" })
+				func(k string) string { return tt.env[k] }, func(p string) bool { return p != "" && slices.Contains(strings.Split(tt.exists, "|"), p) })
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -34,7 +34,7 @@ func AdminKey(dir string) (token.Secret, error) {
 	raw := make([]byte, adminKeyBytes)
 	_, _ = rand.Read(raw) // crypto/rand never fails: it ends the process instead
 	text := adminKeyPrefix + base64.RawURLEncoding.EncodeToString(raw)
-	if err := ownerfile.Write(AdminKeyPath(dir), []byte(text+"\n")); err != nil {
+	if err := ownerfile.WriteOwned(AdminKeyPath(dir), []byte(text+"\n")); err != nil {
 		return token.Secret{}, fmt.Errorf("make the admin key: %w", err)
 	}
 	return token.NewSecret(text), nil
@@ -44,11 +44,10 @@ func AdminKey(dir string) (token.Secret, error) {
 // broker has made one yet. A key that other users can read is refused.
 func ReadAdminKey(dir string) (token.Secret, error) {
 	path := AdminKeyPath(dir)
-	info, err := os.Stat(path)
-	if err != nil {
+	switch err := ownerfile.Audit(path); {
+	case errors.Is(err, os.ErrNotExist):
 		return token.Secret{}, fmt.Errorf("admin key: %w", err)
-	}
-	if err := ownerfile.Check(path, info); err != nil {
+	case err != nil:
 		return token.Secret{}, fmt.Errorf("admin key %w", err)
 	}
 	data, err := readLimited(path, maxAdminKey)

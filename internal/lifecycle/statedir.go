@@ -21,7 +21,7 @@ func EnsureStateDir(path string) error {
 	info, err := os.Stat(path)
 	switch {
 	case errors.Is(err, os.ErrNotExist):
-		err = os.MkdirAll(path, 0o700)
+		err = ownerfile.MakeDir(path)
 	case err != nil:
 		return fmt.Errorf("state directory: %w", err)
 	case !info.IsDir():
@@ -29,17 +29,29 @@ func EnsureStateDir(path string) error {
 	default:
 		err = ownerfile.Check(path, info)
 	}
-	if access, ok := errors.AsType[*ownerfile.AccessError](err); ok {
-		return fmt.Errorf("state directory %s %s; choose another --state-dir, or run: %s", path, access.Problem, access.Command)
-	}
 	if err == nil {
 		err = ownerfile.ProtectDir(path)
+	}
+	if err == nil {
+		err = ownerfile.Audit(path)
+	}
+	if access, ok := errors.AsType[*ownerfile.AccessError](err); ok {
+		return &stateDirError{access}
 	}
 	if err != nil {
 		return fmt.Errorf("state directory: %w; choose another --state-dir", err)
 	}
 	return nil
 }
+
+// stateDirError is a directory that is not its owner's alone.
+type stateDirError struct{ access *ownerfile.AccessError }
+
+func (e *stateDirError) Error() string {
+	return fmt.Sprintf("state directory %s %s; choose another --state-dir, or run: %s", e.access.Path, e.access.Problem, e.access.Command)
+}
+
+func (e *stateDirError) Unwrap() error { return e.access }
 
 // readLimited reads a small file.
 func readLimited(path string, limit int64) ([]byte, error) {

@@ -165,6 +165,10 @@ func (a *Adapter) Close() error {
 	return errors.Join(errs...)
 }
 
+// Wake has every target look at the world again, soon: somebody logged on, or
+// the computer slept.
+func (a *Adapter) Wake() { a.stir() }
+
 // stir has every machine look at the world again.
 func (a *Adapter) stir() {
 	for _, r := range a.byName() {

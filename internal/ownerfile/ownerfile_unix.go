@@ -45,6 +45,8 @@ func audit(string) error { return nil }
 // quoted is s as one word for a POSIX shell.
 func quoted(s string) string { return "'" + strings.ReplaceAll(s, "'", `'\''`) + "'" }
 
+func makeDir(path string) error { return os.MkdirAll(path, 0o700) }
+
 func protectDir(path string) error {
 	info, err := os.Stat(path)
 	if err != nil || info.Mode().Perm() == 0o700 {
@@ -52,6 +54,8 @@ func protectDir(path string) error {
 	}
 	return os.Chmod(path, 0o700) //nolint:gosec // a directory is entered by its execute bit
 }
+
+func share(string, Access) error { return errors.ErrUnsupported }
 
 func syncDir(dir string) error {
 	d, err := os.Open(dir)

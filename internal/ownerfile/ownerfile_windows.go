@@ -53,22 +53,49 @@ func ownerDescriptor() (*windows.SECURITY_DESCRIPTOR, error) {
 	return windows.SecurityDescriptorFromString("D:P(A;OICI;FA;;;" + user.User.Sid.String() + ")(A;OICI;FA;;;SY)(A;OICI;FA;;;BA)")
 }
 
-// createOwned gives the file its access list while it is made: who opened it
-// before that would keep the access.
-func createOwned(path string) (*os.File, error) {
+// makeDir gives the directory its list while it is made.
+func makeDir(path string) error {
+	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
+		return err
+	}
+	attributes, err := ownerAttributes()
+	if err != nil {
+		return fmt.Errorf("make an access list for %s: %w", path, err)
+	}
+	wide, err := windows.UTF16PtrFromString(path)
+	if err != nil {
+		return err
+	}
+	if err := windows.CreateDirectory(wide, attributes); err != nil && !errors.Is(err, windows.ERROR_ALREADY_EXISTS) {
+		return &os.PathError{Op: "make", Path: path, Err: err}
+	}
+	return nil
+}
+
+func ownerAttributes() (*windows.SecurityAttributes, error) {
 	sd, err := ownerDescriptor()
 	if err != nil {
-		return nil, fmt.Errorf("make an access list for %s: %w", path, err)
+		return nil, err
 	}
 	attributes := windows.SecurityAttributes{SecurityDescriptor: sd}
 	attributes.Length = uint32(unsafe.Sizeof(attributes))
+	return &attributes, nil
+}
+
+// createOwned gives the file its access list while it is made: who opened it
+// before that would keep the access.
+func createOwned(path string) (*os.File, error) {
+	attributes, err := ownerAttributes()
+	if err != nil {
+		return nil, fmt.Errorf("make an access list for %s: %w", path, err)
+	}
 	for {
 		name := filepath.Join(filepath.Dir(path), "."+filepath.Base(path)+"."+strconv.FormatUint(uint64(rand.Uint32()), 10)) //nolint:gosec // a free name, not a secret
 		wide, err := windows.UTF16PtrFromString(name)
 		if err != nil {
 			return nil, err
 		}
-		h, err := windows.CreateFile(wide, windows.GENERIC_WRITE, 0, &attributes, windows.CREATE_NEW, windows.FILE_ATTRIBUTE_NORMAL, 0)
+		h, err := windows.CreateFile(wide, windows.GENERIC_WRITE, 0, attributes, windows.CREATE_NEW, windows.FILE_ATTRIBUTE_NORMAL, 0)
 		switch {
 		case err == nil:
 			return os.NewFile(uintptr(h), name), nil
