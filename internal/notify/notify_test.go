@@ -424,6 +424,7 @@ func TestDocument(t *testing.T) {
 	}
 	want := []int{
 		IDTest, IDFresh, IDDue, IDTriggered, IDProof, IDBackoff, IDSuspended, IDNoSession, IDAgentMissing, IDUserNeeded, IDUnsupported, IDSession0,
+		IDSignInNeeded, IDAdminNeeded, IDSignInEnds, IDAccountWell,
 	}
 	if diff := cmp.Diff(want, documented); diff != "" {
 		t.Error(diff)
