@@ -3,7 +3,9 @@ package config
 import (
 	"errors"
 	"io/fs"
+	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -176,6 +178,50 @@ func TestPolicyLimitsEntry(t *testing.T) {
 	_, err := Load(h.governed(policyKey(nil, "Mandatory", policyKey(nil, "Consumers", policyKey(nil, "crm", policyKey(values{"rate": "5/s"}))))))
 	if err == nil || !strings.HasPrefix(h.plain(err.Error()), "broker.yaml:4: consumers.crm: has no key_sha256") {
 		t.Errorf("got %v", err)
+	}
+}
+
+// TestPolicyPage: what docs/policy.md has people type makes a good policy.
+func TestPolicyPage(t *testing.T) {
+	page, err := os.ReadFile("../../docs/policy.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	root := policyKey(values{})
+	lines := 0
+	command := regexp.MustCompile(`(?m)^reg add HKLM\\SOFTWARE\\Policies\\M365TokenBroker(\S*) /v (\S+) /t (\S+) /d (\S+) /f\r?$`)
+	for _, m := range command.FindAllStringSubmatch(string(page), -1) {
+		lines++
+		k := root
+		for _, name := range strings.Split(m[1], `\`)[1:] {
+			if _, ok := k.Keys[name]; !ok {
+				k.Keys[name] = policyKey(values{})
+			}
+			k = k.Keys[name]
+		}
+		switch m[3] {
+		case "REG_SZ":
+			k.Values[m[2]] = m[4]
+		case "REG_MULTI_SZ":
+			k.Values[m[2]] = strings.Split(m[4], `\0`)
+		case "REG_DWORD":
+			k.Values[m[2]] = uint64(m[4][0] - '0')
+		}
+	}
+	if all := strings.Count(string(page), "\nreg add "); lines == 0 || lines != all {
+		t.Errorf("%d of %d commands are understood here", lines, all)
+	}
+	// The page limits a consumer that a file defines.
+	h := newHome(t, map[string]string{"broker.yaml": "consumers: {crm: {key_sha256: [" + digest("a") + "]}}\n"})
+	l, err := Load(h.governed(root))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := l.Ready(); err != nil {
+		t.Error(err)
+	}
+	if got := l.Config.Consumers["crm"].Rate.String(); got != "50/s" || len(l.Config.PipeUsers) != 2 || l.Config.Dialects.AZD {
+		t.Errorf("rate %s, pipe users %q, azd %v", got, l.Config.PipeUsers, l.Config.Dialects.AZD)
 	}
 }
 
