@@ -16,10 +16,11 @@ import (
 // the list is not whole, and nobody knows whether an account without one has one.
 func (p *parts) needs() (all []reminder.Account, whole bool) {
 	whole = p.book.Unread() == nil
+	now := time.Now()
 	_, somebody := p.desk.Pending("") // may be any account
 	for _, v := range p.book.Views() {
 		a := reminder.Account{ID: p.tel.AccountHash(v.Name), Name: v.Name, User: v.Username, GoodOn: v.GoodOn, End: endOf(v)}
-		a.Need, a.Reason, a.Why = needOf(v)
+		a.Need, a.Reason, a.Why = needOf(v, now)
 		if !whole && !isKept(v) {
 			a.Need = reminder.Unknown
 		}
@@ -33,11 +34,16 @@ func (p *parts) needs() (all []reminder.Account, whole bool) {
 // isKept reports whether there is a sign-in of the account on this machine.
 func isKept(v account.View) bool { return !v.SignedInOn.IsZero() }
 
+// staleAfter is how old the problem of a resource may be before nobody is asked to
+// mend it: who asks for it each day meets it again.
+const staleAfter = 25 * time.Hour
+
 // needOf is what the account's problem needs, why as a word, and why as a
-// sentence. What passes by itself is nobody's business.
-func needOf(v account.View) (need reminder.Need, reason, why string) {
+// sentence. What passes by itself is nobody's business, nor is a resource that was
+// tried once, while the others work.
+func needOf(v account.View, now time.Time) (need reminder.Need, reason, why string) {
 	switch {
-	case v.Problem == nil:
+	case v.Problem == nil, v.State == account.StateDegraded && now.Sub(v.ProblemOn) > staleAfter:
 		return reminder.Nothing, "", ""
 	case !isKept(v):
 		return reminder.SignIn, reminder.ReasonNotSignedIn, ""

@@ -190,13 +190,30 @@ func TestNeeds(t *testing.T) {
 		{token.KindThrottled, 0, on, reminder.Unknown, ""},
 		{token.KindStore, 0, on, reminder.Unknown, ""},
 	} {
-		need, reason, _ := needOf(account.View{SignedInOn: tt.signed, Problem: &token.Error{Kind: tt.kind, AADSTS: tt.aadsts, Detail: "Why."}})
+		need, reason, _ := needOf(account.View{SignedInOn: tt.signed, State: account.StateDegraded, ProblemOn: on, Problem: &token.Error{Kind: tt.kind, AADSTS: tt.aadsts, Detail: "Why."}}, on)
 		if need != tt.want || reason != tt.reason {
 			t.Errorf("%s %d: %s %s, want %s %s", tt.kind, tt.aadsts, need, reason, tt.want, tt.reason)
 		}
 	}
-	if need, _, _ := needOf(account.View{SignedInOn: on}); need != reminder.Nothing {
+	if need, _, _ := needOf(account.View{SignedInOn: on}, on); need != reminder.Nothing {
 		t.Errorf("no problem: %s", need)
+	}
+}
+
+// A resource that was tried once is not what people are reminded of for weeks.
+func TestAnOldProblemOfOneResourceNeedsNobody(t *testing.T) {
+	t.Parallel()
+	on := time.Now()
+	v := account.View{SignedInOn: on, State: account.StateDegraded, ProblemOn: on, Problem: &token.Error{Kind: token.KindPolicyBlocked}}
+	if need, _, _ := needOf(v, on.Add(staleAfter)); need != reminder.Admin {
+		t.Errorf("after a day: %s", need)
+	}
+	if need, _, _ := needOf(v, on.Add(2*day)); need != reminder.Nothing {
+		t.Errorf("after two days: %s", need)
+	}
+	v.State, v.Problem = account.StateSignInRequired, &token.Error{Kind: token.KindSignInRequired}
+	if need, _, _ := needOf(v, on.Add(2*day)); need != reminder.SignIn {
+		t.Errorf("of the whole account: %s", need)
 	}
 }
 

@@ -58,7 +58,8 @@ type entry struct {
 	signedIn bool
 	saved    uint64 // generation that is in the store
 	problems map[string]*token.Error
-	narrow   map[string]bool // resources whose need of a sign-in is their own: others work without
+	met      map[*token.Error]time.Time // when each problem was met
+	narrow   map[string]bool            // resources whose need of a sign-in is their own: others work without
 	since    time.Time
 	last     time.Time // last good redemption
 	shadowed []string  // records in the store that this one replaced

@@ -233,7 +233,7 @@ func TestTheUrgentProblemIsShown(t *testing.T) {
 	g, _ := b.Grant(name)
 	b.Report(context.Background(), name, g, "ews", &token.Error{Kind: token.KindUnavailable})
 	b.Report(context.Background(), name, g, "graph", &token.Error{Kind: token.KindPolicyBlocked})
-	if v := view(t, b, name); v.State != StateDegraded || v.Problem.Kind != token.KindPolicyBlocked {
+	if v := view(t, b, name); v.State != StateDegraded || v.Problem.Kind != token.KindPolicyBlocked || v.ProblemOn.IsZero() || len(b.entries[name].met) != 2 {
 		t.Errorf("view %+v", v)
 	}
 }

@@ -73,9 +73,12 @@ func (b *Book) note(name string, from token.Grant, resource string, err *token.E
 		e.worked(resource)
 	} else {
 		if e.problems == nil {
-			e.problems = map[string]*token.Error{}
+			e.problems, e.met = map[string]*token.Error{}, map[*token.Error]time.Time{}
 		}
-		e.problems[resource] = err
+		e.problems[resource], e.met[err] = err, time.Now().Round(0)
+		maps.DeleteFunc(e.met, func(p *token.Error, _ time.Time) bool {
+			return !slices.Contains(slices.Collect(maps.Values(e.problems)), p)
+		})
 	}
 	if after, why = e.state(); after != before {
 		e.since = time.Now()
@@ -175,7 +178,7 @@ func (b *Book) view(name string) View {
 		Persisted: e.signedIn && e.saved >= e.rec.generation,
 	}
 	if e.signedIn {
-		v.GoodOn = e.goodOn()
+		v.GoodOn, v.ProblemOn = e.goodOn(), e.met[why]
 		if f, ok := e.shortest(); ok {
 			v.Frequency.Times = f.times
 			v.Frequency.Every, _ = f.span()

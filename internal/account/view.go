@@ -53,6 +53,7 @@ type View struct {
 	ClientID       string
 	State          State
 	Problem        *token.Error // why the state is not ok; nil otherwise
+	ProblemOn      time.Time    // when it was last met; zero: there is no sign-in
 	Since          time.Time    // when the state began
 	NextTry        time.Time    // when the broker tries again by itself; zero: not by itself
 	Flow           token.Flow
