@@ -83,7 +83,7 @@ func TestAuditLog(t *testing.T) {
 		got := w.audited()
 		at := 0
 		for _, want := range []string{
-			"signin.started", "signin.succeeded ok", "consumer.added admin app ok", "token.issued app graph ok",
+			"signin.started admin", "signin.succeeded admin ok", "consumer.added admin app ok", "token.issued app graph ok",
 			"request.refused unauthenticated GET /v1/token", "request.refused app denied GET /v1/accounts",
 			"request.refused.repeated unauthenticated GET /v1/token x4", "token.repeated app graph ok x4",
 			"signout admin ok", "request.refused app sign-in-required GET /v1/token",
@@ -105,7 +105,7 @@ func TestAuditEvents(t *testing.T) {
 	t.Parallel()
 	for event, want := range map[audit.Event]int{
 		audit.RequestRefused: notify.IDAuditRefused, audit.RefusedRepeated: notify.IDAuditRefused,
-		"signin.succeeded": notify.IDAuditSignIn, "signout": notify.IDAuditSignIn,
+		"signin.succeeded": notify.IDAuditSignIn, "signout": notify.IDAuditSignIn, "ui.entered": notify.IDAuditSignIn,
 		"consumer.rotated": notify.IDAuditKey, audit.PolicyChanged: notify.IDAuditPolicy,
 		audit.BrokerStarted: notify.IDAuditBroker, audit.BrokerStopped: notify.IDAuditBroker, audit.Pruned: notify.IDAuditBroker,
 		audit.Lost: notify.IDAuditFault, audit.Torn: notify.IDAuditFault, audit.Damaged: notify.IDAuditFault,

@@ -91,9 +91,9 @@ func (a audited) Refused(id *consumer.Identity, kind token.Kind, route, requestI
 	a.log.Refused(name, kind, route, requestID)
 }
 
-// Did is what the admin key did.
-func (a audited) Did(action, subject, requestID string) {
-	r := audit.Record{Event: audit.Event(action), Consumer: consumer.AdminIdentity().Name, Outcome: "ok", RequestID: requestID}
+// Did is what an administrator did.
+func (a audited) Did(id *consumer.Identity, action, subject, requestID string) {
+	r := audit.Record{Event: audit.Event(action), Consumer: id.Name, Outcome: "ok", RequestID: requestID}
 	if action == "signout" || strings.HasPrefix(action, "account.") {
 		r.Account = a.canonical(subject)
 	} else {
@@ -104,7 +104,7 @@ func (a audited) Did(action, subject, requestID string) {
 
 // auditSignIn is a sign-in that began or ended.
 func (p *parts) auditSignIn(v signin.View) {
-	r := audit.Record{Event: audit.Event("signin." + string(v.State)), Account: v.Account, Flow: string(v.Flow), Outcome: "ok"}
+	r := audit.Record{Event: audit.Event("signin." + string(v.State)), Consumer: v.By, Account: v.Account, Flow: string(v.Flow), Outcome: "ok"}
 	if v.State == signin.StatePending {
 		r.Event, r.Outcome = "signin.started", ""
 	} else if v.Problem != nil {
@@ -175,7 +175,7 @@ func auditEvent(l audit.Line) notify.Event {
 		e.ID, e.Severity = notify.IDAuditFault, notify.Error
 	case kind == "request":
 		e.ID, e.Severity = notify.IDAuditRefused, notify.Warning
-	case kind == "signin", kind == "signout", kind == "account":
+	case kind == "signin", kind == "signout", kind == "account", kind == "ui":
 		e.ID = notify.IDAuditSignIn
 	case kind == "consumer":
 		e.ID = notify.IDAuditKey

@@ -19,5 +19,5 @@ func addCommands(root *cobra.Command, o *options) {
 	group("start", newInit(o), newServe(o), newAgent(o), newService(o), newDemo(o), newSandbox(o))
 	group("accounts", newLogin(o), newLogout(o), newAccounts(o), newToken(o), newExport(o), newImport(o))
 	group("consumers", newConsumers(o), newExec(o))
-	group("look", newStatus(o), newDoctor(o), newMapi(o), newEWS(o), newNotify(o), newAudit(o), newConfig(o), newVersion(o))
+	group("look", newStatus(o), newUI(o), newDoctor(o), newMapi(o), newEWS(o), newNotify(o), newAudit(o), newConfig(o), newVersion(o))
 }

@@ -14,7 +14,7 @@ import (
 // for concurrent use. After a change of the configuration a request goes on
 // with the identity that it began with.
 type Identity struct {
-	Name    string // of the consumer; "admin" for the admin key, "agent" for the Outlook agent's
+	Name    string // of the consumer; "admin" for the admin key, "agent" for the Outlook agent's, "ui" for the broker's own page
 	Label   string // what metrics and spans call it: one of few, see label
 	Admin   bool   // may do everything
 	Agent   bool   // may do an Outlook agent's work, and nothing else
@@ -29,6 +29,12 @@ type Identity struct {
 // AdminIdentity is whoever holds the admin key.
 func AdminIdentity() *Identity {
 	return &Identity{Name: adminName, Label: adminName, Admin: true, Metrics: true, usage: &usage{}}
+}
+
+// PageIdentity is a person at the broker's own page. The admin key let them in, so
+// they are the administrator, under a name that the audit log tells apart.
+func PageIdentity() *Identity {
+	return &Identity{Name: pageName, Label: adminName, Admin: true, usage: &usage{}}
 }
 
 // AgentIdentity is the Outlook agent of this account.

@@ -134,6 +134,7 @@ func TestReplace(t *testing.T) {
 		{"twice", []Spec{{Name: "x"}, {Name: "x"}}, "twice"},
 		{"one key for two", []Spec{{Name: "x", Keys: []KeyHash{{SHA256: HashKey(other)}}}, {Name: "y", Keys: []KeyHash{{SHA256: HashKey(other)}}}}, "same key as x"},
 		{"agent's name", []Spec{{Name: "agent"}}, "Outlook agent"},
+		{"the page's name", []Spec{{Name: "ui"}}, "own page"},
 		{"the admin's key", []Spec{{Name: "x", Keys: []KeyHash{{SHA256: HashKey(token.NewSecret(admin))}}}}, "same key as the admin"},
 	}
 	for _, tt := range bad {

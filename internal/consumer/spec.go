@@ -62,6 +62,7 @@ const (
 	maxName   = 64
 	adminName = "admin"
 	agentName = "agent"
+	pageName  = "ui"
 	minLease  = 5 * time.Second
 	maxLease  = 24 * time.Hour
 )
@@ -76,6 +77,8 @@ func (s Spec) validate() error {
 		return s.fault("has the name that the admin key goes by; choose another name")
 	case agentName:
 		return s.fault("has the name that the key of the Outlook agent goes by; choose another name")
+	case pageName:
+		return s.fault("has the name that the broker's own page goes by; choose another name")
 	}
 	for _, k := range s.Keys {
 		if _, err := parseHash(k.SHA256); err != nil {

@@ -1238,6 +1238,26 @@ type TokenRequest struct {
 	Resource ResourceName `json:"resource"`
 }
 
+// UITicket Example: {"expires_on":1795446960,"path":"/ui/enter","ticket":"3sXq0m1fQb2o5v0yJr8u7A3sXq0m1fQb2o5v0yJr8u7"}
+type UITicket struct {
+	// ExpiresOn When it ends.
+	ExpiresOn int64 `json:"expires_on"`
+
+	// Path The path to open, with `#ticket=` and the ticket behind it.
+	Path string `json:"path"`
+
+	// Ticket It is good once.
+	Ticket string `json:"ticket"`
+}
+
+// UITicketRequest defines model for UITicketRequest.
+type UITicketRequest struct {
+	// SameUser Whether only a browser of the caller's own account of this machine may use the ticket. For a ticket that other
+	// accounts can see on its way, as in the command line of a browser. Where the system does not tell whose
+	// connections are, any account may.
+	SameUser bool `json:"same_user,omitempty,omitzero"`
+}
+
 // WaitSeconds Example: 30
 type WaitSeconds = int
 
@@ -1312,6 +1332,9 @@ type StartSignInJSONRequestBody = SignInRequest
 
 // PostTokenJSONRequestBody defines body for PostToken for application/json ContentType.
 type PostTokenJSONRequestBody = TokenRequest
+
+// CreateUITicketJSONRequestBody defines body for CreateUITicket for application/json ContentType.
+type CreateUITicketJSONRequestBody = UITicketRequest
 
 // ServerInterface represents all server handlers.
 type ServerInterface interface {
@@ -1411,6 +1434,9 @@ type ServerInterface interface {
 	// PostToken Give a new access token
 	// (POST /v1/token)
 	PostToken(ctx echo.Context) error
+	// CreateUITicket Make a ticket for the broker's own page
+	// (POST /v1/ui/tickets)
+	CreateUITicket(ctx echo.Context) error
 }
 
 // ServerInterfaceWrapper converts echo contexts to parameters.
@@ -1833,6 +1859,15 @@ func (w *ServerInterfaceWrapper) PostToken(ctx echo.Context) error {
 	return err
 }
 
+// CreateUITicket converts echo context to params.
+func (w *ServerInterfaceWrapper) CreateUITicket(ctx echo.Context) error {
+	var err error
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.CreateUITicket(ctx)
+	return err
+}
+
 // This is a simple interface which specifies echo.Route addition functions which
 // are present on both echo.Echo and echo.Group, since we want to allow using
 // either of them for path registration
@@ -1904,6 +1939,7 @@ func RegisterHandlersWithOptions(router EchoRouter, si ServerInterface, options 
 	router.POST(options.BaseURL+"/v1/agent/sync", wrapper.SyncAgent, options.OperationMiddlewares["syncAgent"]...)
 	router.GET(options.BaseURL+"/v1/status", wrapper.GetStatus, options.OperationMiddlewares["getStatus"]...)
 	router.GET(options.BaseURL+"/v1/doctor", wrapper.GetDoctor, options.OperationMiddlewares["getDoctor"]...)
+	router.POST(options.BaseURL+"/v1/ui/tickets", wrapper.CreateUITicket, options.OperationMiddlewares["createUITicket"]...)
 	router.GET(options.BaseURL+"/livez", wrapper.GetLive, options.OperationMiddlewares["getLive"]...)
 	router.GET(options.BaseURL+"/readyz", wrapper.GetReady, options.OperationMiddlewares["getReady"]...)
 	router.GET(options.BaseURL+"/metrics", wrapper.GetMetrics, options.OperationMiddlewares["getMetrics"]...)

@@ -22,8 +22,8 @@ type Audit interface {
 	Refused(id *consumer.Identity, kind token.Kind, route, requestID string)
 	// Did is one thing that an administrator did: "consumer.added", "consumer.rotated"
 	// and "consumer.removed" to a consumer, or "signout", "account.exported" and
-	// "account.imported" to an account.
-	Did(action, subject, requestID string)
+	// "account.imported" to an account; "ui.entered" is to nobody.
+	Did(id *consumer.Identity, action, subject, requestID string)
 }
 
 // issued tells the list of consumers and the audit log of a token that is about
@@ -60,10 +60,11 @@ func (s *Server) refused(r *http.Request, kind token.Kind, requestID string) {
 	s.cfg.Audit.Refused(identityOf(r.Context()), kind, route, requestID)
 }
 
-// did tells the audit log of something that was done by the admin key.
+// did tells the audit log of something that an administrator did, by the admin key
+// or at the broker's page.
 func (s *Server) did(c echo.Context, action, subject string) {
 	if s.cfg.Audit != nil {
-		s.cfg.Audit.Did(action, subject, requestID(c.Response()))
+		s.cfg.Audit.Did(identityOf(c.Request().Context()), action, subject, requestID(c.Response()))
 	}
 }
 

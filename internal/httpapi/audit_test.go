@@ -30,8 +30,8 @@ func (h *heard) Refused(id *consumer.Identity, kind token.Kind, route, requestID
 	h.hear(requestID, "refused %s %s %q", name, kind, route)
 }
 
-func (h *heard) Did(action, subject, requestID string) {
-	h.hear(requestID, "did %s %s", action, subject)
+func (h *heard) Did(id *consumer.Identity, action, subject, requestID string) {
+	h.hear(requestID, "%s did %s %s", id.Name, action, subject)
 }
 
 func (h *heard) hear(requestID, format string, args ...any) {
@@ -71,10 +71,10 @@ func TestAuditHears(t *testing.T) {
 		{call{path: "/proxy/graph/CANARY"}, `refused nobody unauthenticated "GET /proxy/{resource}/{path}"`},
 		{call{path: graph, key: s.crm, header: http.Header{"Origin": {"https://contoso.example"}}}, `refused nobody denied "gate origin"`},
 
-		{call{method: http.MethodPost, path: "/v1/consumers", key: s.admin, body: `{"name":"new","accounts":["ops"],"resources":["graph"]}`}, "did consumer.added new"},
-		{call{method: http.MethodPost, path: "/v1/consumers/new/rotate", key: s.admin}, "did consumer.rotated new"},
-		{call{method: http.MethodDelete, path: "/v1/consumers/new", key: s.admin}, "did consumer.removed new"},
-		{call{method: http.MethodDelete, path: "/v1/accounts/ops", key: s.admin}, "did signout ops"},
+		{call{method: http.MethodPost, path: "/v1/consumers", key: s.admin, body: `{"name":"new","accounts":["ops"],"resources":["graph"]}`}, "admin did consumer.added new"},
+		{call{method: http.MethodPost, path: "/v1/consumers/new/rotate", key: s.admin}, "admin did consumer.rotated new"},
+		{call{method: http.MethodDelete, path: "/v1/consumers/new", key: s.admin}, "admin did consumer.removed new"},
+		{call{method: http.MethodDelete, path: "/v1/accounts/ops", key: s.admin}, "admin did signout ops"},
 	} {
 		h.lines, h.id = nil, ""
 		res := s.do(tt.call)

@@ -19,7 +19,25 @@ const (
 	anyConsumer                 // any key but the agent's
 	agentOnly                   // the agent's key, or the admin key
 	anybody                     // no key
+	pageFile                    // no key: the files of the broker's own page, which hold nothing
+	pageTicket                  // that page, with a ticket that its handler looks at
+	pageSession                 // that page, with a session
 )
+
+// identify finds who is calling a route with this right; nobody (nil) where it
+// takes no key.
+func (s *Server) identify(r *http.Request, want right) (*consumer.Identity, error) {
+	switch want {
+	case anybody, pageFile:
+		return nil, nil
+	case pageTicket:
+		return nil, fromScript(r)
+	case pageSession:
+		return s.authenticatePage(r)
+	default:
+		return s.authenticate(r)
+	}
+}
 
 // authenticate finds who is calling, and holds it to what its consumer is tied to
 // and to its rate.
@@ -38,7 +56,9 @@ func (s *Server) authenticate(r *http.Request) (*consumer.Identity, error) {
 // mayUse reports whether the identity may use a route with this right.
 func mayUse(id *consumer.Identity, want right) error {
 	switch {
-	case id.Admin, want == anybody, id.Agent && want == agentOnly:
+	case want == anybody, want == pageFile, want == pageTicket: // id is nil
+		return nil
+	case id.Admin, id.Agent && want == agentOnly:
 		return nil
 	case id.Agent:
 		return token.NewError(token.KindDenied, "authorize", "This is the key of the Outlook agent, which may only call POST /v1/agent/sync; use a consumer's key.")

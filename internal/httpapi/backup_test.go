@@ -63,7 +63,9 @@ type did struct{ all []string }
 
 func (d *did) Issued(*consumer.Identity, token.Key, string, string)   {}
 func (d *did) Refused(*consumer.Identity, token.Kind, string, string) {}
-func (d *did) Did(action, subject, _ string)                          { d.all = append(d.all, action+" "+subject) }
+func (d *did) Did(_ *consumer.Identity, action, subject, _ string) {
+	d.all = append(d.all, action+" "+subject)
+}
 func withBackup(b *fakeBackup, d *did) func(*Config) {
 	return func(c *Config) { c.Backup, c.Audit = b, d }
 }

@@ -72,7 +72,7 @@ func (n *noted) Refused(*consumer.Identity, token.Kind, string, string) {
 	n.refused = append(n.refused, "refused")
 }
 
-func (n *noted) Did(string, string, string) {}
+func (n *noted) Did(*consumer.Identity, string, string, string) {}
 
 // foreign are one good request of each dialect.
 func (s *stack) foreign() map[string]call {

@@ -32,6 +32,7 @@ const (
 // runs before anything else, so that nothing of a refused request is looked at.
 func (s *Server) gate(w http.ResponseWriter, r *http.Request) (reason string, err error) {
 	local := isLocal(r)
+	mark, header := browserMark(r, !local && isPage(r.RequestURI))
 	switch {
 	// The listener is on loopback already; this holds if that is ever got wrong.
 	case !local && !isLoopback(r.RemoteAddr):
@@ -43,15 +44,11 @@ func (s *Server) gate(w http.ResponseWriter, r *http.Request) (reason string, er
 	// DNS rebinding: a page's own host name that resolves to loopback.
 	case !slices.Contains(s.hosts, r.Host) && (!local || r.Host != localHost), len(r.Header["Host"]) > 0:
 		return refuse(gateHost, fmt.Sprintf("The Host header must be exactly %s.", oneOf(s.hosts)))
-	// Any page of a browser: cross-origin requests carry Origin, the others carry
+	// Any page of a browser, but the broker's own on its own paths: cross-origin requests carry Origin, the others carry
 	// Referer or Sec-Fetch-Site. Sec-Fetch-Mode alone is no browser: the fetch of
 	// Node.js sends it.
-	case len(r.Header["Origin"]) > 0:
-		return refuse(gateOrigin, "The broker answers no web page; remove the Origin header.")
-	case len(r.Header["Referer"]) > 0:
-		return refuse(gateReferer, "The broker answers no web page; remove the Referer header.")
-	case len(r.Header["Sec-Fetch-Site"]) > 0:
-		return refuse(gateFetchSite, "The broker answers no web page; remove the Sec-Fetch-Site header.")
+	case mark != "":
+		return refuse(mark, "The broker answers no web page but its own; remove the "+header+" header.")
 	// A reverse proxy would hand the broker's tokens to other machines.
 	case forwarded(r.Header):
 		return refuse(gateForwarded, "The broker must not stand behind a proxy; call it directly.")

@@ -111,6 +111,13 @@ type call struct {
 // document.
 func (s *stack) do(c call) *http.Response {
 	s.t.Helper()
+	r, res := s.send(c)
+	s.check(r, res)
+	return res
+}
+
+// send sends a request through the whole stack.
+func (s *stack) send(c call) (*http.Request, *http.Response) {
 	if c.method == "" {
 		c.method = http.MethodGet
 	}
@@ -137,9 +144,7 @@ func (s *stack) do(c call) *http.Response {
 	}
 	w := httptest.NewRecorder()
 	s.server.Handler().ServeHTTP(w, r)
-	res := w.Result()
-	s.check(r, res)
-	return res
+	return r, w.Result()
 }
 
 // check holds an answer to the document and to what the contract says of all.

@@ -49,6 +49,7 @@ func newRoutes(d *dialects) routes {
 		"/v1/ews":                     {get: {right: adminOnly}, del: {right: adminOnly}},
 		"/v1/doctor":                  {get: {right: adminOnly}},
 		"/v1/notify/test":             {post: {right: adminOnly}},
+		"/v1/ui/tickets":              {post: {right: adminOnly}},
 		"/metrics":                    {get: {right: metricsReaders}},
 		"/livez":                      {get: {right: anybody}},
 		"/readyz":                     {get: {right: anybody}},
@@ -92,15 +93,13 @@ func (s *Server) enter(next echo.HandlerFunc) echo.HandlerFunc {
 		if known {
 			s.setRoute(r.Context(), r.Method+" "+pattern)
 		}
-		if rt.right != anybody {
-			id, err := s.authenticate(r)
-			if id != nil {
-				r = r.WithContext(withIdentity(r.Context(), id))
-				c.SetRequest(r)
-			}
-			if err != nil {
-				return err
-			}
+		id, err := s.identify(r, rt.right)
+		if id != nil {
+			r = r.WithContext(withIdentity(r.Context(), id))
+			c.SetRequest(r)
+		}
+		if err != nil {
+			return err
 		}
 		if !known {
 			return s.unknownRoute(c, pattern, off)
@@ -108,10 +107,8 @@ func (s *Server) enter(next echo.HandlerFunc) echo.HandlerFunc {
 		if off {
 			return rt.dialect.off()
 		}
-		if rt.right != anybody {
-			if err := mayUse(identityOf(r.Context()), rt.right); err != nil {
-				return err
-			}
+		if err := mayUse(id, rt.right); err != nil {
+			return err
 		}
 		if rt.dialect != nil { // its handler reads them as its protocol wants
 			return next(c)

@@ -11,6 +11,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"maps"
 	"net"
 	"net/http"
 	"net/netip"
@@ -126,6 +127,7 @@ type Server struct {
 	echo     *echo.Echo
 	inner    http.Handler // telemetry and what it wraps
 	doc      func() (*document, error)
+	door     *door         // to the broker's own page
 	bodies   sync.Pool     // of *[]byte, for token answers
 	loud     *rate.Limiter // log lines at warn; what is beyond goes to debug
 
@@ -156,15 +158,18 @@ func New(cfg Config) (*Server, error) {
 	foreign := newDialects()
 	s := &Server{
 		cfg: cfg, hosts: hosts, doc: sync.OnceValues(loadDocument), dialects: foreign, routes: newRoutes(foreign),
+		door:     newDoor(),
 		bodies:   sync.Pool{New: func() any { return new([]byte) }},
 		loud:     rate.NewLimiter(warningsPerSecond, warningsAtOnce),
 		stopping: make(chan struct{}),
 	}
+	maps.Copy(s.routes, newPageRoutes())
 	s.echo = echo.New()
 	s.echo.HTTPErrorHandler = s.failEcho
 	s.echo.Use(s.enter)
 	RegisterHandlers(s.echo, s)
 	s.registerDialects()
+	s.registerPage()
 	s.inner = http.HandlerFunc(s.dispatch)
 	if cfg.Wrap != nil {
 		s.inner = cfg.Wrap(s.inner)
@@ -183,6 +188,9 @@ func (s *Server) serve(w http.ResponseWriter, r *http.Request) {
 	h := w.Header()
 	h[headerRequestID] = []string{newRequestID()}
 	h["Cache-Control"] = noStore
+	if isPage(r.RequestURI) {
+		pageHeaders(h)
+	}
 	if why, err := s.gate(w, r); err != nil {
 		if s.cfg.GateRefused != nil {
 			s.cfg.GateRefused(r.Context(), why)

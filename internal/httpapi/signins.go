@@ -16,11 +16,13 @@ func (s *Server) StartSignIn(c echo.Context) error {
 	if err := s.decode(c, "SignInRequest", false, &in); err != nil {
 		return err
 	}
-	v, created, err := s.cfg.SignIns.Start(c.Request().Context(), in.Account, token.Flow(in.Flow), in.Resource)
+	ctx := c.Request().Context()
+	ctx = signin.StartedBy(ctx, identityOf(ctx).Name)
+	v, created, err := s.cfg.SignIns.Start(ctx, in.Account, token.Flow(in.Flow), in.Resource)
 	if err != nil {
 		return err
 	}
-	c.Response().Header().Set("Location", signInsPath+"/"+v.ID)
+	c.Response().Header().Set("Location", c.Path()+"/"+v.ID)
 	if created {
 		return answer(c, http.StatusCreated, signInOf(v))
 	}

@@ -92,7 +92,7 @@ func groupOf(t *testing.T, pattern string) int {
 		return forMetrics
 	case "/v1/signins", "/v1/signins/{id}", "/v1/accounts", "/v1/accounts/{account}", "/v1/consumers", "/v1/consumers/{name}",
 		"/v1/consumers/{name}/rotate", "/v1/consumers/{name}/renew", "/v1/mapi/{target}/pause", "/v1/mapi/{target}/resume",
-		"/v1/export", "/v1/import", "/v1/status", "/v1/ews", "/v1/doctor", "/v1/notify/test":
+		"/v1/export", "/v1/import", "/v1/status", "/v1/ews", "/v1/doctor", "/v1/notify/test", "/v1/ui/tickets":
 		return forAdmin
 	}
 	t.Fatalf("%s is in no group; say who may use it", pattern)

@@ -127,6 +127,18 @@ func (d *Desk) Start(ctx context.Context, req Request) (v View, created bool, er
 	return s.view(), created, nil
 }
 
+type byKey struct{}
+
+// StartedBy tells Start who wants the sign-in, for View.By.
+func StartedBy(ctx context.Context, name string) context.Context {
+	return context.WithValue(ctx, byKey{}, name)
+}
+
+func startedBy(ctx context.Context) string {
+	name, _ := ctx.Value(byKey{}).(string)
+	return name
+}
+
 // enter finds the account's pending sign-in or makes one and lets it run.
 func (d *Desk) enter(ctx context.Context, req Request) (*session, bool, error) {
 	key := strings.ToLower(req.Account)
@@ -144,7 +156,7 @@ func (d *Desk) enter(ctx context.Context, req Request) (*session, bool, error) {
 	}
 	// The sign-in outlives the request, but keeps its values (the trace).
 	own, cancel := context.WithCancel(context.WithoutCancel(ctx))
-	s := &session{id: newID(), key: key, req: req, cancel: cancel, state: StatePending, ready: make(chan struct{}), over: make(chan struct{})}
+	s := &session{id: newID(), key: key, req: req, by: startedBy(ctx), cancel: cancel, state: StatePending, ready: make(chan struct{}), over: make(chan struct{})}
 	d.sessions[s.id], d.pending[key] = s, s
 	d.wg.Go(func() {
 		defer cancel()

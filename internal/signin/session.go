@@ -28,6 +28,7 @@ type session struct {
 	id     string
 	key    string
 	req    Request
+	by     string
 	cancel context.CancelFunc
 	ready  chan struct{} // closed when the person can act, or the start failed
 	over   chan struct{} // closed when the state is final
@@ -70,7 +71,7 @@ func (s *session) appendShown(views []View) []View {
 func (s *session) view() View {
 	v := View{
 		ID: s.id, State: s.state, Flow: s.req.Flow, ExpiresOn: s.expiresOn, Interval: s.interval,
-		Account: s.req.Account,
+		Account: s.req.Account, By: s.by,
 	}
 	problem := s.problem
 	if s.fault != nil && !s.state.Final() {

@@ -39,6 +39,21 @@ func TestDeviceSucceeds(t *testing.T) {
 	})
 }
 
+func TestWhoBeganIt(t *testing.T) {
+	run(t, &authority{results: []result{{after: time.Second}, {after: time.Second}}}, func(t *testing.T, b *desk) {
+		for _, who := range []string{"ui", ""} {
+			ctx := t.Context()
+			if who != "" {
+				ctx = StartedBy(ctx, who)
+			}
+			v, _, err := b.Start(ctx, Request{Account: "ops" + who, Flow: token.FlowDevice})
+			if end := b.wait(t, v.ID); err != nil || v.By != who || end.By != who {
+				t.Errorf("began by %q: %+v, %+v (%v)", who, v, end, err)
+			}
+		}
+	})
+}
+
 func TestBrowserSucceeds(t *testing.T) {
 	a := &authority{results: []result{{after: 9 * time.Minute}}}
 	run(t, a, func(t *testing.T, b *desk) {

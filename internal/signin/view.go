@@ -48,6 +48,8 @@ type View struct {
 	// Account is the account as it was asked for ("" where any account may
 	// sign in), and the account's name once the sign-in has succeeded.
 	Account string
+	// By is who began it, as StartedBy said; "" where nobody did.
+	By string
 	// Problem says why a sign-in ended in any other state than succeeded, and,
 	// while it is pending, what stands in the way at the moment (nil: nothing).
 	Problem *token.Error

@@ -1,0 +1,215 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"time"
+)
+
+// walk is the whole story.
+func walk(program, browser, pictures string) error {
+	dir, err := os.MkdirTemp("", "broker-ui-")
+	if err != nil {
+		return err
+	}
+	defer os.RemoveAll(dir)
+	w := &world{program: program, dir: dir, pictures: pictures}
+	defer w.close()
+	if err := w.start(); err != nil {
+		return err
+	}
+	if w.page, err = newChromium(browser, filepath.Join(dir, "profile")); err != nil {
+		return err
+	}
+	w.cameIn()
+	w.signedIn()
+	w.looksAround()
+	w.lostIt()
+	w.strangers()
+	w.signedOut()
+	w.ended()
+	return w.err
+}
+
+// cameIn opens the page by the command's link, which is good once.
+func (w *world) cameIn() {
+	link := w.says("ui", "--print")
+	w.try(func() error { return w.page.open(link) })
+	w.shows("Sign-in required")
+	w.picture("signed-out", 1000, false)
+	w.try(func() error {
+		if at, err := w.page.eval("location.href"); err != nil || strings.Contains(at, "ticket") {
+			return fmt.Errorf("the address is %q (%v)", at, err)
+		}
+		return nil
+	})
+	w.clean("")
+	w.try(func() error { return w.page.open("about:blank") })
+	w.try(func() error { return w.page.open(link) })
+	w.shows("This link was used already")
+	w.clean("401")
+	w.picture("closed", 1000, false)
+	w.enter()
+}
+
+func (w *world) enter() {
+	w.try(func() error { return w.page.open("about:blank") })
+	link := w.says("ui", "--print")
+	w.try(func() error { return w.page.open(link) })
+	w.shows("Accounts")
+}
+
+// signedIn signs alice in with a code, and lets two programs in.
+func (w *world) signedIn() {
+	w.press("Sign in")
+	w.shows("Enter this code there")
+	w.try(func() error { // the QR code is drawn
+		_, err := w.page.eval(`new Promise((done, fail) => { const wait = (n) => { const i = document.querySelector(".qr"); if (i?.naturalWidth) done(); else if (n) setTimeout(() => wait(n - 1), 100); else fail(new Error("no QR code")); }; wait(100); })`)
+		return err
+	})
+	w.picture("pending", 1000, false)
+	w.picture("pending-dark-narrow", 390, true)
+	w.reload()
+	w.shows("Enter this code there") // a reload goes on with it
+	code := ""
+	w.try(func() (err error) { code, err = w.page.eval(`document.querySelector(".code").innerText`); return err })
+	w.tell("/sandbox/approve", map[string]any{"user_code": code, "user": "alice@contoso.example"})
+	w.shows("Signed in: ops")
+	w.picture("signed-in", 1000, false)
+	w.press("Close")
+	w.clean("")
+}
+
+// looksAround lets programs in, and asks the doctor.
+func (w *world) looksAround() {
+	key := w.says("consumers", "add", "crm", "--account", "ops", "--resource", "graph", "--resource", "ews", "--note", "copies new orders")
+	w.says("consumers", "add", "archiver", "--mapi", "archive")
+	w.ask(key, http.MethodGet, "/v1/token?resource=graph", "")
+	w.ask(key, http.MethodPost, "/proxy/ews/EWS/Exchange.asmx", `<s:Envelope xmlns:s="http://schemas.xmlsoap.org/soap/envelope/"><s:Body>`+
+		`<FindItem xmlns="http://schemas.microsoft.com/exchange/services/2006/messages"/></s:Body></s:Envelope>`)
+	w.press("Check now")
+	w.shows("Checking …")
+	w.shows("To do:")
+	w.enter()
+	w.shows("copies new orders")
+	w.shows("Outlook targets")
+	w.picture("ok", 1000, false)
+	w.picture("ok-dark", 1000, true)
+	w.picture("ok-narrow", 390, false)
+	w.clean("")
+}
+
+// ask asks the broker as a program does.
+func (w *world) ask(key, method, path, body string) {
+	at := ""
+	w.try(func() (err error) { at, err = w.page.eval("location.origin"); return err })
+	w.try(func() error {
+		req, err := http.NewRequest(method, at+path, strings.NewReader(body))
+		if err != nil {
+			return err
+		}
+		req.Header.Set("Authorization", "Bearer "+key)
+		req.Header.Set("Content-Type", "text/xml; charset=utf-8")
+		res, err := http.DefaultClient.Do(req)
+		if err != nil {
+			return err
+		}
+		defer res.Body.Close()
+		if res.StatusCode >= http.StatusInternalServerError || res.StatusCode == http.StatusForbidden {
+			return fmt.Errorf("%s: status %d", path, res.StatusCode)
+		}
+		return nil
+	})
+}
+
+// lostIt ends alice's sign-in at the authority.
+func (w *world) lostIt() {
+	w.tell("/sandbox/revoke", map[string]any{"user": "alice@contoso.example"})
+	_ = w.command("token", "--resource", "imap", "--account", "ops").Run()
+	w.reload()
+	w.shows("Sign-in required")
+	w.picture("problem", 1000, false)
+	w.picture("problem-dark-narrow", 390, true)
+	w.clean("")
+}
+
+// strangers lets another website of the same browser try, on another port of the
+// same address, which the cookie is sent to as well.
+func (w *world) strangers() {
+	at := ""
+	w.try(func() (err error) { at, err = w.page.eval("location.origin"); return err })
+	evil := httptest.NewServer(http.HandlerFunc(func(rw http.ResponseWriter, _ *http.Request) {
+		rw.Header().Set("Content-Type", "text/html")
+		_, _ = io.WriteString(rw, "<!doctype html><title>x</title><p>elsewhere")
+	}))
+	defer evil.Close()
+	w.try(func() error { return w.page.open(evil.URL + "/ui/") })
+	w.shows("elsewhere")
+	for _, script := range []string{
+		`fetch("%s/ui/api/status", {credentials: "include"})`,
+		`fetch("%s/ui/api/status", {credentials: "include", mode: "no-cors"}).then((r) => { if (!r.ok) throw 0; })`,
+		`fetch("%s/ui/session", {method: "POST", credentials: "include", body: "{}"})`,
+		`new Promise((y, n) => { const s = document.createElement("script"); s.src = "%s/ui/dom.js"; s.onload = y; s.onerror = n; document.head.append(s); })`,
+		`new Promise((y, n) => { const i = document.createElement("img"); i.src = "%s/ui/icon.svg"; i.onload = y; i.onerror = n; })`,
+		`import("%s/ui/dom.js")`,
+	} {
+		w.try(func() error {
+			got, err := w.page.eval(fmt.Sprintf(script, at) + `.then(() => "got in", () => "refused")`)
+			if err == nil && got != "refused" {
+				err = fmt.Errorf("another website %s: %s", got, script)
+			}
+			return err
+		})
+	}
+	w.try(func() error { _, err := w.page.eval(`location.href = "` + at + `/ui/"`); return err })
+	w.shows("The broker answers no web page but its own")
+	w.try(func() error { w.page.complaints(); return nil }) // all of the above
+}
+
+// signedOut signs alice in and out again, at the page.
+func (w *world) signedOut() {
+	w.enter()
+	w.press("Sign out")
+	w.shows("Sign ops out?")
+	w.picture("sign-out", 1000, false)
+	w.press("Cancel")
+	w.press("Sign out")
+	w.try(func() error { return w.page.press("Sign out") }) // of the dialog: what is behind it cannot be pressed
+	w.try(func() error {
+		_, err := w.page.eval(`document.querySelector("dialog [data-do=ask-yes]").click()`)
+		return err
+	})
+	w.try(func() error {
+		for end := time.Now().Add(patience); ; time.Sleep(50 * time.Millisecond) {
+			if gone, err := w.page.eval(`![...document.querySelectorAll("main button")].some((b) => b.innerText === "Sign out")`); err != nil || gone == "true" {
+				return err
+			}
+			if time.Now().After(end) {
+				return fmt.Errorf("ops is not signed out")
+			}
+		}
+	})
+	audit := w.says("audit", "tail", "-n", "50", "--output", "json")
+	w.try(func() error {
+		for _, want := range []string{`"event":"ui.entered","consumer":"ui"`, `"event":"signin.started","consumer":"ui"`, `"event":"signin.succeeded","consumer":"ui"`, `"event":"signout","consumer":"ui"`} {
+			if !strings.Contains(audit, want) {
+				return fmt.Errorf("the audit log has no %s:\n%s", want, audit)
+			}
+		}
+		return nil
+	})
+	w.clean("")
+}
+
+// ended ends the broker.
+func (w *world) ended() {
+	w.try(func() error { return w.broker.Process.Signal(syscall.SIGTERM) })
+	w.shows("The broker does not answer")
+	w.picture("lost", 1000, false)
+}
