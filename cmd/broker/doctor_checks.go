@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"net/http"
+	"net/url"
 	"strings"
 	"time"
 
@@ -16,28 +17,49 @@ import (
 
 // ask asks a broker for what it knows.
 func (d *doctor) ask(ctx context.Context, a *api) {
-	var own httpapi.DoctorReport
-	if err := a.do(ctx, http.MethodGet, "/v1/doctor", nil, &own); err != nil {
-		d.found("broker", resultProblem, "The broker could not look at itself: "+sentence(err), "")
+	if screenOf(d.o.env.stderr, d.o.env.getenv).any() {
+		fmt.Fprintln(d.o.env.stderr, "broker: looking at the network, the store and the accounts; this takes up to 15 s")
 	}
-	d.checks = append(d.checks, own.Checks...)
+	d.askBroker(ctx, a)
+	if !d.only.any(nameAccounts, nameConsumers, nameOutlook) {
+		return
+	}
 	targets, failed := a.targets(ctx)
 	accounts, err := a.accounts(ctx)
 	if err != nil {
-		d.found("accounts", resultProblem, "The accounts cannot be listed: "+sentence(err), "")
+		d.found(nameAccounts, resultProblem, "The accounts cannot be listed: "+sentence(err), "")
 	} else {
 		d.checks = append(d.checks, accountChecks(accounts, len(targets) > 0, time.Now())...)
 	}
+	d.meetUsers(accounts, targets)
+	d.askConsumers(ctx, a, accounts)
 	if failed != nil {
-		d.found("outlook", resultProblem, "The Outlook targets cannot be listed: "+sentence(failed), "")
+		d.found(nameOutlook, resultProblem, "The Outlook targets cannot be listed: "+sentence(failed), "")
 		return
 	}
 	if len(targets) == 0 {
-		d.skip("No Outlook target is configured.", "outlook")
+		d.skip("No Outlook target is configured.", nameOutlook)
 	}
 	for _, t := range targets {
 		d.checks = append(d.checks, mapiChecks(t)...)
 	}
+}
+
+// askBroker lets the broker look at itself. An older one makes all of its checks.
+func (d *doctor) askBroker(ctx context.Context, a *api) {
+	names := d.only.ofBroker()
+	if len(names) == 0 {
+		return
+	}
+	var query url.Values
+	if len(d.only) > 0 {
+		query = url.Values{"check": {strings.Join(names, ",")}}
+	}
+	var own httpapi.DoctorReport
+	if err := a.call(ctx, http.MethodGet, "/v1/doctor", query, nil, &own); err != nil {
+		d.found(nameBroker, resultProblem, "The broker could not look at itself: "+sentence(err), "")
+	}
+	d.checks = append(d.checks, own.Checks...)
 }
 
 // accountChecks is a check for each account.

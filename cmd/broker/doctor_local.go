@@ -6,9 +6,11 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"strings"
 	"time"
 
 	"github.com/m365-token-broker/broker/internal/config"
+	"github.com/m365-token-broker/broker/internal/credstore"
 	"github.com/m365-token-broker/broker/internal/httpapi"
 	"github.com/m365-token-broker/broker/internal/lifecycle"
 	"github.com/m365-token-broker/broker/internal/mapiadapter"
@@ -32,14 +34,14 @@ func (d *doctor) config() error {
 		return err
 	case err != nil:
 		for _, p := range problems.Problems {
-			d.found("config", resultProblem, p.String(), "Correct it, and see with: broker config check")
+			d.found(nameConfig, resultProblem, strings.TrimRight(p.String(), ".?")+".", "Correct it, and see with: broker config check")
 		}
 		return nil
 	}
 	d.loaded = loaded
-	d.found("config", resultOK, settingsFrom(loaded), "")
+	d.found(nameConfig, resultOK, settingsFrom(loaded), "")
 	for _, w := range loaded.Warnings {
-		d.found("config", resultWarning, w, "")
+		d.found(nameConfig, resultWarning, w, "")
 	}
 	return nil
 }
@@ -58,7 +60,7 @@ func settingsFrom(l *config.Loaded) string {
 
 // stateDir looks whether the state directory is its owner's alone.
 func (d *doctor) stateDir() (dir string, usable bool) {
-	const name = "state-dir"
+	const name = nameStateDir
 	p, err := places(d.o)
 	if err != nil {
 		d.found(name, resultProblem, sentence(err), "")
@@ -88,41 +90,87 @@ func (d *doctor) stateDir() (dir string, usable bool) {
 	return dir, true
 }
 
-// broker finds the running broker, and where none runs, makes one in this
-// process; nil where neither can be.
-func (d *doctor) broker(ctx context.Context, dir string, usable bool) *api {
-	const away, start = "The broker is not running.", "Start it with: broker serve"
-	if h, running := lifecycle.Holder(dir); dir != "" && running && h.Listen != "" {
-		a, err := remote(dir, h.Listen)
-		return d.meet(ctx, a, err)
+// adminKey looks at the key that opens everything; false: it is not to be used.
+func (d *doctor) adminKey(dir string) bool {
+	const name = nameAdminKey
+	if dir == "" {
+		d.skip(later(nameStateDir), name)
+		return false
 	}
+	path := lifecycle.AdminKeyPath(dir)
+	_, err := lifecycle.ReadAdminKey(dir)
+	if err == nil {
+		err = ownerfile.Audit(path)
+	}
+	access, foreign := errors.AsType[*ownerfile.AccessError](err)
+	switch {
+	case err == nil:
+		d.found(name, resultOK, "The admin key is its owner's alone.", "")
+	case errors.Is(err, fs.ErrNotExist):
+		d.found(name, resultSkipped, "There is no admin key yet; the broker makes it when it starts.", "")
+	case foreign:
+		d.found(name, resultProblem, "The admin key "+access.Path+" "+access.Problem+", and opens everything.", "Run: "+access.Command+"; where somebody else may have read it, remove it and restart the broker, which makes a new one.")
+		return false
+	default:
+		d.found(name, resultProblem, sentence(err)+".", "Remove the file and restart the broker, which makes a new one.")
+		return false
+	}
+	return true
+}
+
+// running speaks to the broker that has the state directory; nil where it cannot,
+// and must not where the admin key is not the owner's alone.
+func (d *doctor) running(ctx context.Context, dir, listen string, key bool) *api {
+	d.found(namePort, resultOK, "The broker has the port of "+listen+".", "")
+	defer d.gate(ctx, listen)
+	if !key {
+		d.skip(later(nameAdminKey), nameBroker)
+		return nil
+	}
+	a, err := remote(dir, listen)
+	return d.meet(ctx, a, err)
+}
+
+// away says that no broker runs, and makes one in this process to look with; nil
+// where that cannot be.
+func (d *doctor) away(ctx context.Context, usable bool) *api {
+	d.port(ctx)
+	d.found(nameBroker, resultProblem, "The broker is not running.", "Start it with: broker serve")
+	d.skip("It is looked at where a broker runs.", nameGate)
 	if d.loaded == nil || !usable {
-		d.found("broker", resultProblem, away, start)
 		return nil
 	}
 	if err := d.sit(ctx); err != nil {
-		d.found("outlook", resultWarning, sentence(err), "")
+		d.found(nameOutlook, resultWarning, sentence(err), "")
 	}
 	a, err := connect(ctx, d.o)
 	if err != nil || !a.local {
 		return d.meet(ctx, a, err)
 	}
-	d.found("broker", resultProblem, away, start)
 	d.see(ctx, a.parts)
 	return a
 }
 
 // meet says what the running broker is; nil where it cannot be spoken to.
 func (d *doctor) meet(ctx context.Context, a *api, err error) *api {
-	const name = "broker"
+	const name = nameBroker
 	var s httpapi.Status
 	if err == nil {
 		s, err = a.status(ctx)
 	}
-	if err != nil {
-		d.found(name, resultProblem, sentence(err), "")
+	if store, ok := errors.AsType[*credstore.Error](err); ok {
+		d.found(nameStore, resultProblem, storeFault(err), store.Reason.Remedy())
 		return nil
 	}
+	if err != nil {
+		text, remedy := divide(strings.TrimRight(sentence(err), ".") + ".")
+		if remedy == "" {
+			remedy = "See the broker's log, and restart it."
+		}
+		d.found(name, resultProblem, text, remedy)
+		return nil
+	}
+	d.status = &s
 	d.found(name, resultOK, fmt.Sprintf("The broker %s runs since %s (process %d), at %s.",
 		s.Version, span(time.Duration(s.UptimeSeconds)*time.Second), s.Pid, asURLs(s.Listen)), "")
 	if d.loaded != nil && s.ConfigFile != configName(d.loaded) {
@@ -160,7 +208,7 @@ func (d *doctor) see(ctx context.Context, p *parts) {
 			orders, err = p.outlook.Sync(ctx, report, mapiadapter.From{InBroker: true})
 		}
 		if err != nil {
-			d.found("outlook", resultWarning, sentence(err), "")
+			d.found(nameOutlook, resultWarning, sentence(err), "")
 			return
 		}
 		want.Services = orders.Services
@@ -173,7 +221,7 @@ func (d *doctor) nobody(ctx context.Context, p *parts) {
 	if len(p.loaded.Config.MAPI) == 0 || s.sessions == nil || s.sessions(ctx) != mapiadapter.SessionsNone {
 		return
 	}
-	d.found("outlook", resultProblem, s.account+" is not logged on to "+s.host+", so no Outlook can renew.",
+	d.found(nameOutlook, resultProblem, s.account+" is not logged on to "+s.host+", so no Outlook can renew.",
 		"Log on to "+s.host+" as "+s.account+" (RDP is fine), and leave the session locked.")
 }
 

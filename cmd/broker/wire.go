@@ -82,12 +82,14 @@ type parts struct {
 	beside    []net.Listener // other ways to the same API
 
 	workFactor int // of an export's passphrase
+	getenv     func(string) string
+	upstream   http.RoundTripper // as in wiring
 }
 
 // wire puts a broker together. It is the only place where order matters:
 // telemetry first, as every seam is wrapped in it, the API last.
 func wire(ctx context.Context, loaded *config.Loaded, w wiring) (*parts, error) {
-	p := &parts{loaded: loaded, resources: loaded.Config.Resources, started: time.Now(), listener: w.listen, beside: w.beside, workFactor: w.env.workFactor}
+	p := &parts{loaded: loaded, resources: loaded.Config.Resources, started: time.Now(), listener: w.listen, beside: w.beside, workFactor: w.env.workFactor, getenv: w.env.getenv, upstream: w.upstream}
 	cfg := loaded.Config
 	var err error
 	if p.adminKey, err = lifecycle.AdminKey(loaded.Places.StateDir); err != nil {

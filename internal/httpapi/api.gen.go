@@ -1285,6 +1285,12 @@ type SyncAgentParams struct {
 	Wait WaitSeconds `form:"wait,omitempty" json:"wait,omitempty,omitzero"`
 }
 
+// GetDoctorParams defines parameters for GetDoctor.
+type GetDoctorParams struct {
+	// Check The names of the checks to make, with commas between them; all where it is left out. One that the broker does not know is passed over.
+	Check string `form:"check,omitempty" json:"check,omitempty,omitzero"`
+}
+
 // EnsureMapiTargetParams defines parameters for EnsureMapiTarget.
 type EnsureMapiTargetParams struct {
 	// Wait How many seconds to wait for the end of the attempt.
@@ -1382,7 +1388,7 @@ type ServerInterface interface {
 	RotateConsumer(ctx echo.Context, name ConsumerPath) error
 	// GetDoctor Say what the broker finds wrong with itself
 	// (GET /v1/doctor)
-	GetDoctor(ctx echo.Context) error
+	GetDoctor(ctx echo.Context, params GetDoctorParams) error
 	// ResetEWSUsage Count the use of Exchange Web Services anew
 	// (DELETE /v1/ews)
 	ResetEWSUsage(ctx echo.Context) error
@@ -1618,8 +1624,17 @@ func (w *ServerInterfaceWrapper) RotateConsumer(ctx echo.Context) error {
 func (w *ServerInterfaceWrapper) GetDoctor(ctx echo.Context) error {
 	var err error
 
+	// Parameter object where we will unmarshal all parameters from the context
+	var params GetDoctorParams
+	// ------------- Optional query parameter "check" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "check", ctx.QueryParams(), &params.Check, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter check: %s", err))
+	}
+
 	// Invoke the callback with all the unmarshaled arguments
-	err = w.Handler.GetDoctor(ctx)
+	err = w.Handler.GetDoctor(ctx, params)
 	return err
 }
 

@@ -3,6 +3,7 @@ package httpapi
 import (
 	"net/http"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/labstack/echo/v4"
@@ -27,10 +28,11 @@ func (s *Server) GetStatus(c echo.Context) error {
 }
 
 // GetDoctor says what the broker finds wrong with itself.
-func (s *Server) GetDoctor(c echo.Context) error {
+func (s *Server) GetDoctor(c echo.Context, params GetDoctorParams) error {
 	var checks []DoctorCheck
 	if s.cfg.Doctor != nil {
-		checks = s.cfg.Doctor(c.Request().Context())
+		only := strings.FieldsFunc(params.Check, func(r rune) bool { return r == ',' })
+		checks = s.cfg.Doctor(c.Request().Context(), only)
 	}
 	return answer(c, http.StatusOK, ReportOf(checks))
 }

@@ -22,6 +22,7 @@ const (
 	maxMinValidity = 86400
 	maxWait        = 60
 	maxHistory     = 1000
+	maxChecks      = 1000
 )
 
 // tokenParams are the parameters of GET /v1/token.
@@ -67,6 +68,8 @@ func checkQuery(raw string, known []string) error {
 			_, err = seconds(name, value, maxWait)
 		case name == "limit":
 			err = number(name, value, maxHistory)
+		case name == "check":
+			_, err = text(name, value, maxChecks)
 		}
 		if err != nil {
 			return err

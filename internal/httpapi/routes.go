@@ -47,7 +47,7 @@ func newRoutes(d *dialects) routes {
 		"/v1/agent/sync":              {post: {right: agentOnly, query: []string{"wait"}}},
 		"/v1/status":                  {get: {right: adminOnly}},
 		"/v1/ews":                     {get: {right: adminOnly}, del: {right: adminOnly}},
-		"/v1/doctor":                  {get: {right: adminOnly}},
+		"/v1/doctor":                  {get: {right: adminOnly, query: []string{"check"}}},
 		"/v1/notify/test":             {post: {right: adminOnly}},
 		"/v1/ui/tickets":              {post: {right: adminOnly}},
 		"/metrics":                    {get: {right: metricsReaders}},

@@ -103,8 +103,9 @@ type Config struct {
 	// Peer finds the process at the other end of a connection; nil: nobody looks,
 	// and consumers that are tied to a process are refused.
 	Peer func(c net.Conn) consumer.Peer
-	// Doctor is what the broker finds when it looks at itself; nil: nothing.
-	Doctor func(ctx context.Context) []DoctorCheck
+	// Doctor is what the broker finds when it looks at itself, only at what is
+	// named; no name is all. nil: nothing.
+	Doctor func(ctx context.Context, only []string) []DoctorCheck
 	Log    *slog.Logger
 
 	// Metrics answers /metrics; nil: metrics are off.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"net/http"
+	"slices"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -198,7 +199,10 @@ func TestStatus(t *testing.T) {
 
 func TestDoctor(t *testing.T) {
 	var found []DoctorCheck
-	s := newStack(t, func(c *Config) { c.Doctor = func(context.Context) []DoctorCheck { return found } })
+	var asked []string
+	s := newStack(t, func(c *Config) {
+		c.Doctor = func(_ context.Context, only []string) []DoctorCheck { asked = only; return found }
+	})
 	golden(t, "doctor-nothing", s.do(call{path: "/v1/doctor", key: s.admin}))
 	found = []DoctorCheck{
 		{Name: "store", Result: DoctorCheckResultOk, Text: "The secret store works."},
@@ -209,6 +213,13 @@ func TestDoctor(t *testing.T) {
 	found[0].Result = DoctorCheckResultProblem
 	if got := want[DoctorReport](s, s.do(call{path: "/v1/doctor", key: s.admin}), 200); got.Ok {
 		t.Errorf("a problem, and the report is ok: %+v", got)
+	}
+	if len(asked) > 0 {
+		t.Errorf("only %q was asked for", asked)
+	}
+	s.do(call{path: "/v1/doctor?check=login-host,,tenant", key: s.admin})
+	if !slices.Equal(asked, []string{"login-host", "tenant"}) {
+		t.Errorf("asked for %q", asked)
 	}
 	off := newStack(t)
 	if got := want[DoctorReport](off, off.do(call{path: "/v1/doctor", key: off.admin}), 200); !got.Ok || len(got.Checks) > 0 {

@@ -196,3 +196,10 @@ func blockEWS(_ *Sandbox, c call) {
 	c.w.Header().Set("X-EWS-Policy-Reason", "EWS is blocked by policy for this user or tenant")
 	http.Error(c.w, "EWS is disabled for this tenant or application.", http.StatusForbidden)
 }
+
+// disableEWS answers as a tenant that has switched EWS off, for all or for this
+// mailbox.
+func disableEWS(_ *Sandbox, c call) {
+	c.w.Header().Set("X-EWS-Policy-Reason", "EWS is disabled for this user or tenant")
+	http.Error(c.w, "EWS is disabled.", http.StatusForbidden)
+}

@@ -86,6 +86,7 @@ var wanted = map[string]seen{
 	"scope_declined":    {status: 200, body: `{"access_token"`},
 	"cae":               {status: 401, body: `{"error":{"code":"InvalidAuthenticationToken"`},
 	"token_rejected":    {status: 401, body: `{"error":{"code":"InvalidAuthenticationToken"`},
+	"ews_disabled":      {status: 403, body: "EWS is disabled"},
 	"ews_blocked":       {status: 403, body: "EWS is disabled"},
 }
 

@@ -176,6 +176,7 @@ var scenarios = []scenario{
 		act: func(s *Sandbox, c call) { s.rejectBearer(c.w, c.endpoint) },
 	},
 	{Scenario: Scenario{"ews_blocked", at(EndpointEWS), "403 with X-EWS-Policy-Reason: the tenant does not allow the application to use EWS"}, only: true, act: blockEWS},
+	{Scenario: Scenario{"ews_disabled", at(EndpointEWS), "403 with X-EWS-Policy-Reason: EWS is switched off for the mailbox or the tenant"}, only: true, act: disableEWS},
 }
 
 var errBlocked = oauthError{code: "invalid_grant", suberror: "message_only", aadsts: 53003, claims: stepUp, text: "Access has been blocked by Conditional Access policies. The access policy does not allow token issuance."}

@@ -1,0 +1,107 @@
+package main
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+)
+
+// The names of the checks. An account, an Outlook target and a consumer have a
+// check each, with their own name behind a slash: account/ops.
+const (
+	nameConfig        = "config"
+	nameStateDir      = "state-dir"
+	nameAdminKey      = "admin-key"
+	nameDisk          = "disk"
+	namePort          = "port"
+	nameBroker        = "broker"
+	nameGate          = "gate"
+	nameSettings      = "settings"
+	nameStore         = "store"
+	nameLogon         = "logon"
+	nameProxy         = "proxy"
+	nameDNS           = "dns"
+	nameTLS           = "tls"
+	nameLoginHost     = "login-host"
+	nameOutlookHost   = "outlook-host"
+	nameClock         = "clock"
+	nameTenant        = "tenant"
+	nameRegistration  = "registration"
+	nameTelemetry     = "telemetry"
+	nameNotifications = "notifications"
+	nameAudit         = "audit"
+	nameEWSExit       = "ews-exit"
+	nameEWS           = "ews"
+	nameAccounts      = "accounts"
+	nameConsumers     = "consumers"
+	nameOutlook       = "outlook"
+)
+
+// checkNames are all of them, in the order in which they are printed.
+func checkNames() []string {
+	return slices.Concat([]string{nameConfig, nameStateDir, nameAdminKey, nameDisk, namePort, nameBroker, nameGate}, examinedNames(), []string{nameAccounts, nameConsumers, nameOutlook})
+}
+
+// examinedNames are those that the broker makes of itself.
+func examinedNames() []string {
+	var all []string
+	for _, e := range (&parts{}).examinations() {
+		all = append(all, e.names...)
+	}
+	return all
+}
+
+// wanted are the checks that somebody asked for; none is all.
+type wanted []string
+
+// has reports whether a check of this name is to be made: by itself, for its
+// family, or for one of it.
+func (w wanted) has(name string) bool {
+	return len(w) == 0 || w.byName(name) || slices.ContainsFunc(w, func(one string) bool { return familyOf(one) == name })
+}
+
+// byName reports whether it was asked for expressly.
+func (w wanted) byName(name string) bool {
+	return slices.Contains(w, name) || slices.Contains(w, familyOf(name))
+}
+
+// any reports whether one of these is to be made.
+func (w wanted) any(names ...string) bool { return slices.ContainsFunc(names, w.has) }
+
+// familyOf is the name that --check takes for a check: accounts for account/ops.
+func familyOf(name string) string {
+	family, _, of := strings.Cut(name, "/")
+	switch {
+	case of && family == "account":
+		return nameAccounts
+	case of && family == "consumer":
+		return nameConsumers
+	}
+	return family
+}
+
+// check refuses names that there are not.
+func (w wanted) check() error {
+	known := checkNames()
+	for _, name := range w {
+		if !slices.Contains(known, familyOf(name)) {
+			return usagef("--check %s: there is no such check; there are %s", name, strings.Join(known, ", "))
+		}
+	}
+	return nil
+}
+
+// ofBroker is what of it the broker is asked for.
+func (w wanted) ofBroker() []string {
+	return slices.DeleteFunc(examinedNames(), func(name string) bool { return !w.has(name) })
+}
+
+// only leaves the checks that were asked for.
+func (w wanted) only(all []check) []check {
+	return slices.DeleteFunc(all, func(c check) bool { return !w.has(c.Name) })
+}
+
+// later says why a check could not be made.
+func later(name string) string {
+	return fmt.Sprintf("It cannot be looked at before what is said of %s is solved.", name)
+}
