@@ -13,7 +13,7 @@ import (
 
 const day = 24 * time.Hour
 
-var tooOld = &token.Error{Kind: token.KindSignInRequired, OAuthError: "invalid_grant", SubError: "token_expired", AADSTS: codeFrequency}
+var errTooOld = &token.Error{Kind: token.KindSignInRequired, OAuthError: "invalid_grant", SubError: "token_expired", AADSTS: codeFrequency}
 
 // What can be said of the policy from the two bounds.
 func TestTheBoundsOfAFrequency(t *testing.T) {
@@ -69,7 +69,7 @@ func redeem(t *testing.T, b *Book, name, resource string, policy time.Duration) 
 		time.Sleep(50 * time.Minute)
 	}
 	for range 3 { // and again every two minutes
-		b.Report(t.Context(), name, g, resource, tooOld)
+		b.Report(t.Context(), name, g, resource, errTooOld)
 		time.Sleep(2 * time.Minute)
 	}
 }
@@ -105,7 +105,7 @@ func TestASignInFrequencyIsLearnedAndKept(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		b.Report(t.Context(), name, g, "graph", tooOld) // the same end, met by the next broker
+		b.Report(t.Context(), name, g, "graph", errTooOld) // the same end, met by the next broker
 		if v := view(t, b, name); v.Frequency != (Frequency{7 * day, 2}) {
 			t.Errorf("after a restart: %+v", v)
 		}
@@ -153,8 +153,8 @@ func TestEachResourceHasItsOwnFrequency(t *testing.T) {
 			b.Report(t.Context(), name, g, "graph", nil)
 		}
 		for range 3 { // no going back and forth
-			b.Report(t.Context(), name, g, "ews", tooOld)
-			if v := view(t, b, name); v.State != StateDegraded || v.Problem != tooOld {
+			b.Report(t.Context(), name, g, "ews", errTooOld)
+			if v := view(t, b, name); v.State != StateDegraded || v.Problem != errTooOld {
 				t.Errorf("with Graph at work: %+v", v)
 			}
 			b.Report(t.Context(), name, g, "graph", nil)
@@ -188,7 +188,7 @@ func TestWhatIsLearnedIsBounded(t *testing.T) {
 		g, _ := b.Grant(name)
 		for i := range 3 * maxLearned {
 			time.Sleep(time.Hour)
-			err := tooOld
+			err := errTooOld
 			if i > 1 {
 				err = nil
 			}

@@ -48,10 +48,14 @@ func TestWhenPeopleAreTold(t *testing.T) {
 	}{
 		{"a good life", 30 * day, good, nil},
 		{"over before it counts", day, bad(SignIn, hour, hour+2*time.Minute), nil},
-		{"told once, reminded, and the end of it", 2 * day, bad(SignIn, hour, 35*hour),
-			[]string{"1h2m0s sign_in_required", "1h32m0s sign_in_required'", "3h2m0s sign_in_required''", "7h2m0s sign_in_required'''", "31h2m0s sign_in_required''''", "35h0m0s ok"}},
-		{"an administrator is not reminded within hours", 2 * day, bad(Admin, 0, 30*hour),
-			[]string{"20m0s admin_required", "24h20m0s admin_required'", "30h0m0s ok"}},
+		{
+			"told once, reminded, and the end of it", 2 * day, bad(SignIn, hour, 35*hour),
+			[]string{"1h2m0s sign_in_required", "1h32m0s sign_in_required'", "3h2m0s sign_in_required''", "7h2m0s sign_in_required'''", "31h2m0s sign_in_required''''", "35h0m0s ok"},
+		},
+		{
+			"an administrator is not reminded within hours", 2 * day, bad(Admin, 0, 30*hour),
+			[]string{"20m0s admin_required", "24h20m0s admin_required'", "30h0m0s ok"},
+		},
 		{"the network is nobody's business", 10 * day, bad(Unknown, hour, 9*day), nil},
 		{"a new account has time", day, func(since time.Duration) Account {
 			if since < 9*time.Minute {
