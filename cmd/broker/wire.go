@@ -260,7 +260,7 @@ func (p *parts) close(ctx context.Context) error {
 	}
 	flushing, cancel := context.WithTimeout(ctx, flushTime)
 	defer cancel()
-	err := p.book.Flush(flushing)
+	err := errors.Join(p.book.Flush(flushing), p.purge(flushing))
 	if p.listener != nil {
 		err = errors.Join(err, p.ews.Save()) // what was counted after its task had ended
 	}
