@@ -11,6 +11,7 @@ import (
 
 	"github.com/m365-token-broker/broker/internal/config"
 	"github.com/m365-token-broker/broker/internal/lifecycle"
+	"github.com/m365-token-broker/broker/internal/ownerfile"
 	"github.com/m365-token-broker/broker/internal/token"
 )
 
@@ -42,6 +43,9 @@ func connect(ctx context.Context, o *options) (*api, error) {
 		return nil, err
 	}
 	dir := places.StateDir
+	if places.Service {
+		return ofService(dir)
+	}
 	if h, ok := lifecycle.Holder(dir); ok && h.Listen != "" {
 		return remote(dir, h.Listen)
 	}
@@ -56,6 +60,27 @@ func connect(ctx context.Context, o *options) (*api, error) {
 		return nil, err
 	}
 	return join(ctx, o, loaded)
+}
+
+// ofService speaks to the service of this machine. Where that does not run, no
+// command takes its place: the sign-ins are in the secret store of the service's
+// account, and a broker of this one would begin an empty store of its own. The
+// directory must be the administrators': whoever owned it could have put his own
+// broker and key there, and would be given what a command brings.
+func ofService(dir string) (*api, error) {
+	if err := ownerfile.Audit(dir); err != nil {
+		return nil, fmt.Errorf("the service's state directory %w", err)
+	}
+	if h, ok := lifecycle.Holder(dir); ok && h.Listen != "" {
+		return remote(dir, h.Listen)
+	}
+	return nil, serviceAway(dir)
+}
+
+// serviceAway is the answer where the service does not run.
+func serviceAway(dir string) error {
+	return token.NewError(token.KindConflict, "", fmt.Sprintf(
+		"The broker of this machine is a service, and it does not run; start it with: broker service start (its state is in %s; for a broker of your own, use --state-dir)", dir))
 }
 
 // join waits until the state directory is free, or a broker serves from it.

@@ -62,6 +62,9 @@ func serve(ctx context.Context, o *options, place *seatFlags, w wiring, ready st
 	if err := loaded.Ready(); err != nil {
 		return err
 	}
+	if loaded.Places.Service {
+		return serviceAway(loaded.Places.StateDir)
+	}
 	if err := lifecycle.EnsureStateDir(loaded.Places.StateDir); err != nil {
 		return err
 	}

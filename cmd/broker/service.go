@@ -55,10 +55,13 @@ state is beside them, and the other commands find both.
 Where Outlook targets are configured it must run as the account whose Outlook they
 are, with broker agent in that account's session; docs/service.md has the picture.
 On Linux, a unit of systemd does the same.`,
-		Example: "  broker service configure",
+		Example: `  broker service install                                the service, with an account of its own
+  broker service install --account CONTOSO\svc-mail     as the account of an Outlook profile
+  broker service start
+  broker service status`,
 	}
 	onlySubcommands(cmd)
-	cmd.AddCommand(s.newRun(), s.newConfigure())
+	cmd.AddCommand(s.newInstall(), s.newUninstall(), s.newStart(), s.newStop(), s.newStatus(), s.newRun(), s.newConfigure())
 	return cmd
 }
 

@@ -115,6 +115,7 @@ const (
 func (e *ManagerError) Error() string {
 	remedies := map[uint32]string{
 		CodeAccessDenied:  "it needs an administrator; open the terminal with \"Run as administrator\" and try again",
+		CodeNotSupported:  "this Windows does not know it; the service works without it",
 		CodeBadAccount:    "the account does not exist, or its password is wrong; write DOMAIN\\user, or .\\user for an account of this machine",
 		CodeDisabled:      "the service is disabled; enable it with: sc config " + e.Name + " start= auto",
 		CodeNoService:     "the service is not installed; run: broker service install",
