@@ -178,6 +178,56 @@ func TestThePageIsForItsOwnScript(t *testing.T) {
 	}
 }
 
+// What is open is written out here once more: whoever adds a route to the page and
+// means it for everybody says so twice.
+func TestOnlyTheFilesOfThePageAreOpen(t *testing.T) {
+	open := []string{"/ui", "/ui/", "/ui/enter", "/ui/page.js", "/ui/view.js", "/ui/dom.js", "/ui/page.css", "/ui/icon.svg"}
+	for name := range pageCalls() {
+		method, pattern, _ := strings.Cut(name, " ")
+		want := pageSession
+		switch {
+		case method == http.MethodGet && slices.Contains(open, pattern):
+			want = pageFile
+		case name == "POST /ui/session":
+			want = pageTicket
+		}
+		if got := newPageRoutes()[pattern][method].right; got != want {
+			t.Errorf("%s: right %d, want %d", name, got, want)
+		}
+	}
+}
+
+// A browser says where everything but a GET comes from.
+func TestThePageSaysWhereItCallsFrom(t *testing.T) {
+	for name, c := range pageCalls() {
+		s := newPageStack(t)
+		v := s.visit()
+		c.change = func(r *http.Request) { r.Header.Del("Origin") }
+		if res := v.browse(c); (res.StatusCode == http.StatusForbidden) != (c.method != http.MethodGet) {
+			t.Errorf("%s: status %d without an origin", name, res.StatusCode)
+		}
+		if c.method == http.MethodGet {
+			continue
+		}
+		c.change = func(r *http.Request) { r.Header.Set("Sec-Fetch-Site", "none") }
+		if res := v.browse(c); res.StatusCode != http.StatusForbidden || s.refused[gateFetchSite] != 1 {
+			t.Errorf("%s: status %d as if a person had typed it, refused %v", name, res.StatusCode, s.refused)
+		}
+	}
+}
+
+// No browser comes over a Unix socket or a pipe.
+func TestThePageIsNotOnASocket(t *testing.T) {
+	s := newPageStack(t)
+	ctx := context.WithValue(t.Context(), http.LocalAddrContextKey, net.Addr(&net.UnixAddr{Net: "unix"}))
+	for _, h := range []http.Header{{"Origin": {"http://localhost"}}, {"Referer": {"http://localhost/ui/"}}, {"Sec-Fetch-Site": {"same-origin"}}} {
+		_, res := s.send(call{path: "/ui/", ctx: ctx, header: h, change: func(r *http.Request) { r.Host = "localhost" }})
+		if res.StatusCode != http.StatusForbidden {
+			t.Errorf("%v: status %d", h, res.StatusCode)
+		}
+	}
+}
+
 // A page that a person opens has Sec-Fetch-Site: none. What changes something
 // never has.
 func TestThePageCanBeOpenedByItsAddress(t *testing.T) {
