@@ -29,12 +29,14 @@ func (r release) manual(out io.Writer, program string) error {
 			return err
 		}
 	}
-	r.page(out, help, commands, texts)
-	return nil
+	var b strings.Builder
+	r.page(&b, help, commands, texts)
+	_, err = io.WriteString(out, b.String())
+	return err
 }
 
 // page writes the page in the macros of man(7).
-func (r release) page(out io.Writer, help string, commands []string, texts map[string]string) {
+func (r release) page(out *strings.Builder, help string, commands []string, texts map[string]string) {
 	about, _, _ := strings.Cut(help, "\n\n")
 	fmt.Fprintf(out, ".TH BROKER 1 \"%s\" \"M365 Token Broker %s\" \"User Commands\"\n", r.made.Format("2006-01-02"), roff(r.version))
 	fmt.Fprint(out, ".SH NAME\nbroker \\- one owner of a Microsoft 365 sign\\-in, for the programs of a machine\n")

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"bytes"
 	"slices"
 	"strings"
 	"testing"
@@ -41,7 +40,7 @@ func TestCommandsOf(t *testing.T) {
 }
 
 func TestPage(t *testing.T) {
-	var b bytes.Buffer
+	var b strings.Builder
 	someday.page(&b, help, []string{"serve"}, map[string]string{"serve": "Run it.\n\n.hidden file\n'quoted'\nC:\\dir"})
 	page := b.String()
 	for _, want := range []string{

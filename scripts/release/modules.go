@@ -174,11 +174,13 @@ func (r release) notices(out io.Writer, programs []string) error {
 		return fmt.Errorf("the license of Go: %w", err)
 	}
 	licenses["Go"] = golang
-	fmt.Fprintf(out, "M365 Token Broker %s holds the following, under the licenses below.\n", r.version)
+	var b strings.Builder
+	fmt.Fprintf(&b, "M365 Token Broker %s holds the following, under the licenses below.\n", r.version)
 	for _, m := range append([]module{{path: "Go", version: l.golang}}, l.modules...) {
 		for _, f := range licenses[m.path] {
-			fmt.Fprintf(out, "\n%s\n%s %s: %s\n\n%s\n", strings.Repeat("=", 78), m.path, m.version, f.file, strings.TrimSpace(f.text))
+			fmt.Fprintf(&b, "\n%s\n%s %s: %s\n\n%s\n", strings.Repeat("=", 78), m.path, m.version, f.file, strings.TrimSpace(f.text))
 		}
 	}
-	return nil
+	_, err = io.WriteString(out, b.String())
+	return err
 }
