@@ -66,9 +66,11 @@ func (d *did) Refused(*consumer.Identity, token.Kind, string, string) {}
 func (d *did) Did(_ *consumer.Identity, action, subject, _ string) {
 	d.all = append(d.all, action+" "+subject)
 }
+
 func withBackup(b *fakeBackup, d *did) func(*Config) {
 	return func(c *Config) { c.Backup, c.Audit = b, d }
 }
+
 func (s *stack) post(path, body string) *http.Response {
 	return s.do(call{method: http.MethodPost, path: path, key: s.admin, body: body})
 }

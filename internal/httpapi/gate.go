@@ -44,9 +44,9 @@ func (s *Server) gate(w http.ResponseWriter, r *http.Request) (reason string, er
 	// DNS rebinding: a page's own host name that resolves to loopback.
 	case !slices.Contains(s.hosts, r.Host) && (!local || r.Host != localHost), len(r.Header["Host"]) > 0:
 		return refuse(gateHost, fmt.Sprintf("The Host header must be exactly %s.", oneOf(s.hosts)))
-	// Any page of a browser, but the broker's own on its own paths: cross-origin requests carry Origin, the others carry
-	// Referer or Sec-Fetch-Site. Sec-Fetch-Mode alone is no browser: the fetch of
-	// Node.js sends it.
+	// Any page of a browser, but the broker's own on its own paths: cross-origin
+	// requests carry Origin, the others carry Referer or Sec-Fetch-Site.
+	// Sec-Fetch-Mode alone is no browser: the fetch of Node.js sends it.
 	case mark != "":
 		return refuse(mark, "The broker answers no web page but its own; remove the "+header+" header.")
 	// A reverse proxy would hand the broker's tokens to other machines.

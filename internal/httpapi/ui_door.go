@@ -166,7 +166,7 @@ func (s *session) isOneOf(cookies []*http.Cookie) bool {
 // asCookie is what the browser is told to keep. It cannot be Secure, as this is
 // plain HTTP on loopback.
 func (d *door) asCookie(value string) *http.Cookie {
-	c := &http.Cookie{
+	c := &http.Cookie{ //nolint:gosec // Secure needs https, see above; the cookie alone opens nothing
 		Name: d.cookie, Value: value, Path: pagePath, MaxAge: int(pageTime / time.Second),
 		HttpOnly: true, SameSite: http.SameSiteStrictMode,
 	}

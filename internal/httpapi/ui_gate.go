@@ -2,6 +2,7 @@ package httpapi
 
 import (
 	"net/http"
+	"slices"
 	"strings"
 
 	"github.com/m365-token-broker/broker/internal/consumer"
@@ -47,15 +48,7 @@ func ownOrigin(r *http.Request) string { return "http://" + r.Host }
 // only reports whether the header was sent once, with one of the values.
 func only(h http.Header, name string, values ...string) bool {
 	sent := h[name]
-	if len(sent) != 1 {
-		return false
-	}
-	for _, v := range values {
-		if sent[0] == v {
-			return true
-		}
-	}
-	return false
+	return len(sent) == 1 && slices.Contains(values, sent[0])
 }
 
 // browserMark is the gate's reason against what a browser says of a request; empty

@@ -18,7 +18,7 @@ func walk(program, browser, pictures string) error {
 	if err != nil {
 		return err
 	}
-	defer os.RemoveAll(dir)
+	defer func() { _ = os.RemoveAll(dir) }()
 	w := &world{program: program, dir: dir, pictures: pictures}
 	defer w.close()
 	if err := w.start(); err != nil {
@@ -44,10 +44,11 @@ func (w *world) cameIn() {
 	w.shows("Sign-in required")
 	w.picture("signed-out", 1000, false)
 	w.try(func() error {
-		if at, err := w.page.eval("location.href"); err != nil || strings.Contains(at, "ticket") {
-			return fmt.Errorf("the address is %q (%v)", at, err)
+		at, err := w.page.eval("location.href")
+		if err == nil && strings.Contains(at, "ticket") {
+			err = fmt.Errorf("the address is still %q", at)
 		}
-		return nil
+		return err
 	})
 	w.clean("")
 	w.try(func() error { return w.page.open("about:blank") })
