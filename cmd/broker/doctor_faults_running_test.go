@@ -130,6 +130,7 @@ func systemFaults(t *testing.T, book *faultBook) {
 		{logonChecks(logon{user: sidSystem}, credstore.File, true), planted{name: "LocalSystem", want: finding{nameLogon, "as LocalSystem, which has no mailbox", "mailbox account", resultProblem}}},
 		{logonChecks(logon{user: user, elevated: true}, credstore.Wincred, true), planted{name: "administrator rights", want: finding{nameLogon, "administrator rights", "broker agent", resultWarning}}},
 		{logonChecks(logon{err: errors.New("denied")}, credstore.Wincred, true), planted{name: "an unknown logon", want: finding{nameLogon, "cannot be found out", "store", resultWarning}}},
+		{accountChecks([]httpapi.Account{{Account: "ops", State: httpapi.AccountStateOk}}, false, now), planted{name: "a sign-in is in memory only", want: finding{"account/ops", "is not in the secret store yet", "the store", resultWarning}}},
 		{consumer(httpapi.Consumer{}), planted{name: "locked out", want: finding{"consumer/crm", "locked out", "broker consumers rotate crm", resultProblem}}},
 		{consumer(httpapi.Consumer{Keys: []httpapi.ConsumerKeyInfo{{EndsAt: now.Add(time.Hour + time.Second)}}}), planted{name: "the last key ends", want: finding{"consumer/crm", "The last key of crm ends in 1 h", "broker consumers rotate crm", resultWarning}}},
 		{consumer(httpapi.Consumer{Keys: key, CreatedAt: now.Add(-50 * 24 * time.Hour)}), planted{name: "never used", want: finding{"consumer/crm", "has never asked for anything", "broker consumers remove crm", resultWarning}}},

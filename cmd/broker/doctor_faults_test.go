@@ -116,7 +116,7 @@ func TestDoctorFaults(t *testing.T) {
 		t.Fatal(err)
 	}
 	w := settle(t, worldOptions{yaml: "telemetry: {log_level: error}\n"}, sb)
-	for _, p := range localFaults() {
+	for _, p := range append(localFaults(), rightsFaults()...) {
 		book.expect(t, w, p)
 	}
 	for _, p := range wayFaults() {

@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/m365-token-broker/broker/internal/audit"
@@ -18,6 +19,7 @@ import (
 	"github.com/m365-token-broker/broker/internal/credstore"
 	"github.com/m365-token-broker/broker/internal/entra"
 	"github.com/m365-token-broker/broker/internal/httpapi"
+	"github.com/m365-token-broker/broker/internal/sandbox"
 	"github.com/m365-token-broker/broker/internal/token"
 )
 
@@ -36,6 +38,8 @@ func TestDoctorHealthy(t *testing.T) {
 		"OTEL_EXPORTER_OTLP_ENDPOINT": srv.URL, "OTEL_EXPORTER_OTLP_HEADERS": "api-key=se%20cret", "OTEL_METRICS_EXPORTER": "none", "OTEL_LOGS_EXPORTER": "none",
 	}})
 	w.ready()
+	w.token("ews")
+	w.eventually("the store", func() bool { return w.account(alice).Persisted })
 	code, out, errs := w.run("doctor")
 	if code != exitDone || errs != "" || !strings.Contains(out, "Nothing is wrong; ") {
 		t.Errorf("code %d: %s%s", code, out, errs)
@@ -58,6 +62,26 @@ func TestDoctorHealthy(t *testing.T) {
 	if code, _, errs := w.run("doctor", "--check", "colour"); code != exitUsage || !strings.Contains(errs, nameLoginHost) {
 		t.Errorf("code %d: %s", code, errs)
 	}
+}
+
+// However long the authority takes, the doctor is done in time.
+func TestDoctorTakesNoLonger(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newBubble(t, worldOptions{})
+		defer w.close()
+		for _, at := range []sandbox.Endpoint{sandbox.EndpointDiscovery, sandbox.EndpointDeviceCode} {
+			w.fault(sandbox.Fault{Scenario: "hang", Endpoint: at})
+		}
+		began := time.Now()
+		all := w.parts.examine(t.Context(), nil)
+		if took := time.Since(began); took < examineOne || took > examineTime {
+			t.Errorf("it took %v", took)
+		}
+		want := finding{nameTenant, "gave no discovery document of the tenant in time", "Try again later", resultWarning}
+		if !slices.ContainsFunc(all, want.is) {
+			t.Errorf("no %+v in %s", want, shownChecks(all))
+		}
+	})
 }
 
 // docs/doctor.md has every check, and none that there is not.
@@ -134,6 +158,9 @@ func TestTenantAndRegistrationChecks(t *testing.T) {
 		}
 	}
 	e := &token.Error{Kind: token.KindConfiguration, Detail: "The app registration was given a client secret where none is used; the broker is a public client."}
+	if got := registrationCheck(token.App{ClientID: "c"}, token.NewError(token.KindTimeout, "", "")); got.Result != resultWarning || !strings.Contains(got.Text, "in time") {
+		t.Errorf("%+v", got)
+	}
 	if got := registrationCheck(token.App{ClientID: "c"}, e); got.Result != resultProblem || got.Remedy == "" {
 		t.Errorf("%+v", got)
 	}

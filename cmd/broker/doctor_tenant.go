@@ -68,9 +68,12 @@ func tenantCheck(tenant, host string, cloud config.Cloud, t entra.Tenant, err er
 			c.Text, c.Remedy = fmt.Sprintf("There is no tenant %s at %s (AADSTS90002).", tenant, host), "Correct tenant in the configuration: the directory ID or a domain of the tenant; see also cloud."
 			return c
 		}
-		c.Text, c.Remedy = divide(e.Detail)
-		if e.Kind == token.KindUnavailable || e.Kind == token.KindThrottled {
+		switch c.Text, c.Remedy = divide(e.Detail); e.Kind {
+		case token.KindTimeout:
+			c.Result, c.Text, c.Remedy = resultWarning, host+" answers, and gave no discovery document of the tenant in time.", "Try again later."
+		case token.KindUnavailable, token.KindThrottled:
 			c.Result = resultWarning // the host is there, and it passes
+		default:
 		}
 		return c
 	}
@@ -146,6 +149,9 @@ func registrationCheck(app token.App, err error) check {
 		c.Remedy = "Correct client_id in the configuration, or register the app in this tenant; the commands for that prints: broker init"
 	default:
 		c.Text, c.Remedy = divide(e.Detail)
+		if e.Kind == token.KindTimeout {
+			c.Text, c.Remedy = "Entra ID did not say in time whether the app registration "+app.ClientID+" is right.", "Try again later."
+		}
 		if e.Kind != token.KindConfiguration && e.Kind != token.KindPolicyBlocked {
 			c.Result = resultWarning // it says nothing of the registration
 		}
