@@ -44,7 +44,7 @@ func (p *parts) examinations() []examination {
 		{[]string{nameOutlookHost}, p.examineOutlook},
 		{[]string{nameTelemetry}, p.examineTelemetry},
 		{[]string{nameNotifications}, func(context.Context, wanted) []check {
-			return noticeChecks(p.notifier.Status(), p.watcher.Current().Config.MAPI)
+			return noticeChecks(p.notifier.Status(), p.watcher.Current().Config.MAPI, len(p.book.Names()) > 0)
 		}},
 		{[]string{nameAudit}, p.examineAuditLog},
 		{[]string{nameEWSExit}, func(context.Context, wanted) []check {
@@ -115,13 +115,19 @@ func storeFault(err error) string {
 	return text + "."
 }
 
-// noticeChecks look whether anybody would be told that Outlook needs a person.
-func noticeChecks(sinks []notify.Status, targets map[string]config.Target) []check {
+// noticeChecks look whether anybody would be told that an account or Outlook needs
+// a person.
+func noticeChecks(sinks []notify.Status, targets map[string]config.Target, accounts bool) []check {
 	const name = nameNotifications
-	if len(targets) == 0 {
-		return []check{{Name: name, Result: resultSkipped, Text: "No Outlook target is configured, and only those need people who are told."}}
+	bad, what := resultWarning, "an account or Outlook"
+	switch {
+	case len(targets) == 0 && !accounts:
+		return []check{{Name: name, Result: resultSkipped, Text: "There is no account and no Outlook target that could need a person."}}
+	case len(targets) == 0:
+		what = "an account"
+	case !accounts:
+		what = "Outlook"
 	}
-	bad := resultWarning
 	for _, t := range targets {
 		if t.Policy == config.PolicyNotifyOnly {
 			bad = resultProblem // nothing happens unless a person is told
@@ -137,11 +143,11 @@ func noticeChecks(sinks []notify.Status, targets map[string]config.Target) []che
 		checks = append(checks, check{Name: name, Result: resultWarning, Text: "notify." + s.Sink + ": " + s.Problem})
 	}
 	if len(work) > 0 {
-		ok := check{Name: name, Result: resultOK, Text: "People are told by " + strings.Join(work, " and ") + " when Outlook needs one."}
+		ok := check{Name: name, Result: resultOK, Text: "People are told by " + strings.Join(work, " and ") + " when " + what + " needs one."}
 		return append([]check{ok}, checks...)
 	}
 	return append(checks, check{
-		Name: name, Result: bad, Text: "Nobody would be told when Outlook needs a person: no notification works.",
-		Remedy: "Set notify.webhook or notify.command in the configuration (on Windows also notify.event_log: true).",
+		Name: name, Result: bad, Text: "Nobody would be told when " + what + " needs a person: no notification works.",
+		Remedy: "Set notify.webhook or notify.command in the configuration (on Windows also notify.event_log: true), and see with: broker notify test",
 	})
 }

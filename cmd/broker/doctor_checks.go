@@ -10,6 +10,7 @@ import (
 
 	"github.com/m365-token-broker/broker/internal/httpapi"
 	"github.com/m365-token-broker/broker/internal/mapiadapter"
+	"github.com/m365-token-broker/broker/internal/reminder"
 )
 
 // This file turns what the API says into checks: its own, the accounts, and the
@@ -84,7 +85,12 @@ func accountCheck(a httpapi.Account, now time.Time) check {
 	if !a.PredictedEndAt.IsZero() {
 		c.Text = fmt.Sprintf("It is signed in; unused, the sign-in would end %s.", until(now, a.PredictedEndAt))
 	}
+	if a.PredictedEndReason == httpapi.EndReasonSignInFrequency {
+		c.Text = "It is signed in; " + frequencyOf(now, a)
+	}
 	switch {
+	case a.State == httpapi.AccountStateOk && a.Persisted && endsSoon(now, a):
+		c.Result, c.Remedy = resultWarning, "Run before that: broker login --account "+a.Account
 	case a.State == httpapi.AccountStateSignInRequired:
 		c.Result, c.Text, c.Remedy = resultProblem, "Nobody has signed in to it on this machine.", "Run: broker login --account "+a.Account
 		if isSignedIn(a) {
@@ -102,6 +108,18 @@ func accountCheck(a httpapi.Account, now time.Time) check {
 		}
 	}
 	return c
+}
+
+// endsSoon reports whether people should know by now that the sign-in ends.
+func endsSoon(now time.Time, a httpapi.Account) bool {
+	switch a.PredictedEndReason {
+	case httpapi.EndReasonIdle:
+		return reminder.End{On: a.PredictedEndAt, From: a.RefreshTokenAt}.Near(now)
+	case httpapi.EndReasonSignInFrequency:
+		return reminder.End{On: a.PredictedEndAt, From: a.SignedInAt}.Near(now)
+	default:
+		return false
+	}
 }
 
 // accountRemedy is what to do about an account's problem, besides what its

@@ -34,7 +34,7 @@ func TestDoctorHealthy(t *testing.T) {
 		}
 	}))
 	defer srv.Close()
-	w := newWorld(t, worldOptions{yaml: "telemetry: {log_level: error}\n", env: map[string]string{
+	w := newWorld(t, worldOptions{yaml: "telemetry: {log_level: error}\nnotify: {webhook: \"" + srv.URL + "\"}\n", env: map[string]string{
 		"OTEL_EXPORTER_OTLP_ENDPOINT": srv.URL, "OTEL_EXPORTER_OTLP_HEADERS": "api-key=se%20cret", "OTEL_METRICS_EXPORTER": "none", "OTEL_LOGS_EXPORTER": "none",
 	}})
 	w.ready()

@@ -233,14 +233,13 @@ func TestNoticeChecks(t *testing.T) {
 		targets map[string]config.Target
 		want    []finding
 	}{
-		{nil, nil, []finding{{result: resultSkipped}}},
 		{nil, some, []finding{{result: resultWarning, text: "Nobody would be told", remedy: "notify.webhook"}}},
 		{nil, person, []finding{{result: resultProblem, text: "Nobody would be told", remedy: "notify.webhook"}}},
 		{[]notify.Status{works}, person, []finding{{result: resultOK, text: "by webhook when"}}},
 		{[]notify.Status{works, fails}, person, []finding{{result: resultOK, text: "by webhook when"}, {result: resultWarning, text: "notify.command: It cannot be started."}}},
 		{[]notify.Status{fails}, person, []finding{{result: resultWarning, text: "notify.command"}, {result: resultProblem, text: "no notification works"}}},
 	} {
-		got := noticeChecks(tt.sinks, tt.targets)
+		got := noticeChecks(tt.sinks, tt.targets, false)
 		if len(got) != len(tt.want) {
 			t.Errorf("%+v, want %+v", got, tt.want)
 			continue
@@ -249,6 +248,52 @@ func TestNoticeChecks(t *testing.T) {
 			if want.name = "notifications"; !want.is(got[i]) {
 				t.Errorf("%+v, want %+v", got[i], want)
 			}
+		}
+	}
+}
+
+// Accounts need people too.
+func TestNoticeChecksOfAccounts(t *testing.T) {
+	some := map[string]config.Target{"archive": {Policy: config.PolicyNudge}}
+	webhook := []notify.Status{{Sink: "webhook"}}
+	for _, tt := range []struct {
+		sinks    []notify.Status
+		targets  map[string]config.Target
+		accounts bool
+		want     finding
+	}{
+		{nil, nil, false, finding{result: resultSkipped, text: "no account and no Outlook target"}},
+		{nil, nil, true, finding{result: resultWarning, text: "when an account needs a person", remedy: "broker notify test"}},
+		{webhook, nil, true, finding{result: resultOK, text: "by webhook when an account needs one."}},
+		{webhook, some, true, finding{result: resultOK, text: "when an account or Outlook needs one."}},
+		{webhook, some, false, finding{result: resultOK, text: "when Outlook needs one."}},
+	} {
+		tt.want.name = "notifications"
+		if got := noticeChecks(tt.sinks, tt.targets, tt.accounts); len(got) != 1 || !tt.want.is(got[0]) {
+			t.Errorf("%+v, want %+v", got, tt.want)
+		}
+	}
+}
+
+func TestEndsOfAccounts(t *testing.T) {
+	now := time.Date(2026, 11, 22, 12, 0, 0, 0, time.UTC)
+	for _, tt := range []struct {
+		reason httpapi.EndReason
+		end    time.Duration
+		want   finding
+	}{
+		{httpapi.EndReasonSignInFrequency, 5 * day, finding{result: resultOK, text: "It is signed in; about every 7 d the tenant asks for a new sign-in (learned once)"}},
+		{httpapi.EndReasonSignInFrequency, 20 * time.Hour, finding{result: resultWarning, text: "about every 7 d", remedy: "Run before that: broker login --account ops"}},
+		{httpapi.EndReasonIdle, 80 * day, finding{result: resultOK, text: "unused, the sign-in would end in 80 d."}},
+		{httpapi.EndReasonIdle, 6 * day, finding{result: resultWarning, text: "would end in 6 d.", remedy: "Run before that"}},
+	} {
+		a := httpapi.Account{Account: "ops", State: httpapi.AccountStateOk, Persisted: true, PredictedEndReason: tt.reason, PredictedEndAt: now.Add(tt.end)}
+		if a.SignedInAt, a.RefreshTokenAt = now, now.Add(tt.end-90*day); tt.reason == httpapi.EndReasonSignInFrequency {
+			a.SignInFrequencySeconds, a.SignInFrequencyLearned, a.SignedInAt = 7*86400, 1, a.PredictedEndAt.Add(-7*day)
+		}
+		tt.want.name = "account/ops"
+		if got := accountCheck(a, now); !tt.want.is(got) {
+			t.Errorf("%+v, want %+v", got, tt.want)
 		}
 	}
 }
