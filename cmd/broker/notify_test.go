@@ -251,3 +251,25 @@ func TestNotifyTest(t *testing.T) {
 		t.Errorf("code %d, %s", code, out)
 	}
 }
+
+func TestFrequencyInWords(t *testing.T) {
+	t.Parallel()
+	now := time.Date(2026, 11, 29, 14, 0, 0, 0, time.Local)
+	learned := httpapi.Account{SignInFrequencySeconds: 7 * 86400, SignInFrequencyLearned: 2, PredictedEndReason: httpapi.EndReasonSignInFrequency, PredictedEndAt: now.Add(day)}
+	once, over := learned, learned
+	once.SignInFrequencyLearned, once.PredictedEndReason = 1, ""
+	over.PredictedEndAt = now
+	for _, tt := range []struct {
+		account httpapi.Account
+		want    string
+	}{
+		{httpapi.Account{}, ""},
+		{learned, "about every 7 d the tenant asks for a new sign-in (learned 2 times); the next time is about 30 Nov 14:00."},
+		{once, "about every 7 d the tenant asks for a new sign-in (learned once)."},
+		{over, "about every 7 d the tenant asks for a new sign-in (learned 2 times); the next time is now."},
+	} {
+		if got := frequencyOf(now, tt.account); got != tt.want {
+			t.Errorf("%q, want %q", got, tt.want)
+		}
+	}
+}
