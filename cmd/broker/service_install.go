@@ -78,9 +78,6 @@ func (i *installing) run() error {
 	if err != nil {
 		return err
 	}
-	if lifecycle.HasPassword(account) {
-		i.mayLogOn(account)
-	}
 	made, err := i.tools.manager.Put(spec)
 	if err != nil {
 		return err
@@ -181,18 +178,6 @@ func (i *installing) password(account string) (token.Secret, error) {
 		return token.Secret{}, fmt.Errorf("read the password: %w", err)
 	}
 	return token.NewSecret(string(raw)), nil
-}
-
-// mayLogOn gives the account the right that a service needs. Where a policy of
-// the domain decides it, an administrator there must.
-func (i *installing) mayLogOn(account string) {
-	sid, err := i.tools.sid(account)
-	if err == nil {
-		err = i.tools.allowLogon(sid)
-	}
-	if err != nil {
-		i.say("  skipped  the right to log on as a service: %v\n           Give it by hand: secpol.msc, Local Policies, User Rights Assignment, Log on as a service.", err)
-	}
 }
 
 // next says what comes next.

@@ -1,9 +1,11 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -32,10 +34,12 @@ func (s *services) newConfigure() *cobra.Command {
 		Short: "Set what the service needs besides itself",
 		Long: `Set what the service needs besides itself: delayed start, recovery actions, its SID
 type, its description, the event source, and the rights on the directory under
-%ProgramData%. broker service install does the same; an installer that makes the service
-by itself runs this, and so can an administrator who changed the service's account.`,
+%ProgramData%; an account of yours gets the right to log on as a service. broker service
+install does the same; an installer that makes the service by itself runs this, and so
+can an administrator who changed the service's account.`,
 		Example: `  broker service configure
-  broker service configure --start auto`,
+  broker service configure --start auto
+  broker service configure --start keep     after an upgrade`,
 		Args: cobra.NoArgs,
 		RunE: func(*cobra.Command, []string) error {
 			if err := s.supported(); err != nil {
@@ -48,13 +52,19 @@ by itself runs this, and so can an administrator who changed the service's accou
 			return s.configure(facts.Account, lifecycle.StartType(start))
 		},
 	}
-	startFlag(cmd, &start, lifecycle.StartDelayed)
+	startFlag(cmd, &start, lifecycle.StartDelayed, startKeep)
 	return cmd
 }
 
-// startFlag adds --start.
-func startFlag(cmd *cobra.Command, start *string, usual lifecycle.StartType) {
+// startKeep leaves a service's start type as it is.
+const startKeep lifecycle.StartType = "keep"
+
+// startFlag adds --start, with more words than the usual ones.
+func startFlag(cmd *cobra.Command, start *string, usual lifecycle.StartType, more ...lifecycle.StartType) {
 	words := []string{string(lifecycle.StartDelayed), string(lifecycle.StartAuto), string(lifecycle.StartManual)}
+	for _, word := range more {
+		words = append(words, string(word))
+	}
 	choiceFlag(cmd, start, "start", "when Windows starts it: delayed is shortly after the machine", words...)
 	*start = string(usual)
 }
@@ -85,7 +95,7 @@ func tunings(start lifecycle.StartType) []lifecycle.ServiceTuning {
 		{Setting: lifecycle.SettingSID, On: true},
 		{Setting: lifecycle.SettingPreShutdown, Time: preShutdownTime},
 	}
-	if start == lifecycle.StartManual {
+	if start == lifecycle.StartManual || start == startKeep {
 		return all
 	}
 	return append(all, lifecycle.ServiceTuning{Setting: lifecycle.SettingDelayed, On: start == lifecycle.StartDelayed})
@@ -113,12 +123,27 @@ func (s *services) rights(account string) []step {
 	}
 	full := func() ownerfile.Access { return ownerfile.Access{Full: []string{sid}} }
 	read := func() ownerfile.Access { return ownerfile.Access{Read: []string{sid}} }
-	return []step{
-		{what: "account", vital: true, do: func() (err error) { sid, err = s.tools.sid(account); return err }},
+	steps := []step{{what: "account", vital: true, do: func() (err error) { sid, err = s.tools.sid(account); return err }}}
+	if lifecycle.HasPassword(account) || strings.HasSuffix(account, "$") { // the system's own may in any case
+		steps = append(steps, step{what: "right to log on as a service", do: func() error { return s.mayLogOn(sid) }})
+	}
+	return append(steps, []step{
 		{what: "rights on " + dir, vital: true, do: share(dir, read)},
 		{what: "rights on " + filepath.Join(dir, "conf.d"), vital: true, do: share(filepath.Join(dir, "conf.d"), full)},
 		{what: "rights on " + state, vital: true, do: share(state, full)},
+	}...)
+}
+
+// mayLogOn gives the account the right that a service needs. Where a policy of
+// the domain decides it, an administrator there must.
+func (s *services) mayLogOn(sid string) error {
+	if sid == "" {
+		return errors.New("the account is not known")
 	}
+	if err := s.tools.allowLogon(sid); err != nil {
+		return fmt.Errorf("%w; give it by hand: secpol.msc, Local Policies, User Rights Assignment, Log on as a service", err)
+	}
+	return nil
 }
 
 // targets are the names of the Outlook targets in the service's settings; none

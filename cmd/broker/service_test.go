@@ -99,7 +99,10 @@ type serviceWorld struct {
 
 func newServiceWorld(t *testing.T) *serviceWorld {
 	w := &serviceWorld{t: t, dir: t.TempDir(), manager: &scriptedManager{}}
-	note := func(format string, args ...any) error { w.did = append(w.did, fmt.Sprintf(format, args...)); return nil }
+	note := func(format string, args ...any) error {
+		w.did = append(w.did, fmt.Sprintf(format, args...))
+		return nil
+	}
 	w.tools = serviceTools{
 		manager: w.manager, program: func() (string, error) { return "broker.exe", nil },
 		sid: func(account string) (string, error) {
@@ -108,8 +111,10 @@ func newServiceWorld(t *testing.T) *serviceWorld {
 			}
 			return "SID(" + account + ")", nil
 		},
-		allowLogon:  func(sid string) error { return note("logon %s", sid) },
-		share:       func(dir string, a ownerfile.Access) error { return note("share %s %v", dir[strings.LastIndexAny(dir, `/\`)+1:], a) },
+		allowLogon: func(sid string) error { return note("logon %s", sid) },
+		share: func(dir string, a ownerfile.Access) error {
+			return note("share %s %v", dir[strings.LastIndexAny(dir, `/\`)+1:], a)
+		},
 		eventSource: func(install bool) error { return note("events %v", install) },
 		agent:       func(_ *options, install bool) error { return note("agent %v", install) },
 	}
@@ -223,6 +228,11 @@ func TestServiceForOutlook(t *testing.T) {
 	}
 	if !slices.Contains(w.did, `logon SID(CONTOSO\svc)`) {
 		t.Errorf("done: %q", w.did)
+	}
+	w.did, w.manager.tuned = nil, nil
+	w.want(0, []string{"configure", "--start", "keep"}, "done     right to log on as a service")
+	if !slices.Contains(w.did, `logon SID(CONTOSO\svc)`) || slices.Contains(w.manager.tuned, lifecycle.SettingDelayed) {
+		t.Errorf("done: %q, set: %q", w.did, w.manager.tuned)
 	}
 	w.want(0, []string{"install"}, "was there") // the account and its password stay
 	if w.manager.facts.Account != `CONTOSO\svc` || w.manager.spec.Account != "" {
