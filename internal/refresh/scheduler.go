@@ -138,9 +138,10 @@ func (s *Scheduler) use(ctx context.Context, i Idle) {
 	case ctx.Err() != nil:
 	case err != nil:
 		s.cfg.Log.WarnContext(ctx, "a sign-in that nobody uses could not be kept alive; the broker tries again in an hour",
-			slog.String("resource", i.Key.Resource), slog.Any("error", token.AsError(err)))
+			slog.String("account", i.Key.Account), slog.String("resource", i.Key.Resource), slog.Any("error", token.AsError(err)))
 	default:
-		s.cfg.Log.InfoContext(ctx, "a sign-in that nobody uses was kept alive", slog.String("resource", i.Key.Resource))
+		s.cfg.Log.InfoContext(ctx, "a sign-in that nobody uses was kept alive",
+			slog.String("account", i.Key.Account), slog.String("resource", i.Key.Resource))
 	}
 }
 
