@@ -185,11 +185,14 @@ type doctor struct {
 	status *httpapi.Status
 	users  []string                       // names of people and accounts that were met
 	room   func(dir string) (room, error) // on the disk
+	tools  serviceTools
 	checks []check
+
+	installed bool // the service
 }
 
 func newDoctorOf(o *options, place *seatFlags, only []string) *doctor {
-	return &doctor{o: o, place: place, only: only, room: roomIn}
+	return &doctor{o: o, place: place, only: only, room: roomIn, tools: windowsService()}
 }
 
 func (d *doctor) found(name string, result httpapi.DoctorCheckResult, text, remedy string) {
@@ -214,6 +217,7 @@ func (d *doctor) look(ctx context.Context) error {
 	d.dir = dir
 	key := d.adminKey(dir)
 	d.disk(dir)
+	d.service()
 	var a *api
 	if h, running := lifecycle.Holder(dir); dir != "" && running && h.Listen != "" {
 		a = d.running(ctx, dir, h.Listen, key)

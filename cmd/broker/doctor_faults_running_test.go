@@ -13,6 +13,7 @@ import (
 
 	"github.com/m365-token-broker/broker/internal/credstore"
 	"github.com/m365-token-broker/broker/internal/httpapi"
+	"github.com/m365-token-broker/broker/internal/lifecycle"
 	"github.com/m365-token-broker/broker/internal/sandbox"
 )
 
@@ -131,6 +132,13 @@ func systemFaults(t *testing.T, book *faultBook) {
 		{logonChecks(logon{user: user, elevated: true}, credstore.Wincred, true), planted{name: "administrator rights", want: finding{nameLogon, "administrator rights", "broker agent", resultWarning}}},
 		{logonChecks(logon{err: errors.New("denied")}, credstore.Wincred, true), planted{name: "an unknown logon", want: finding{nameLogon, "cannot be found out", "store", resultWarning}}},
 		{accountChecks([]httpapi.Account{{Account: "ops", State: httpapi.AccountStateOk}}, false, now), planted{name: "a sign-in is in memory only", want: finding{"account/ops", "is not in the secret store yet", "the store", resultWarning}}},
+		{[]check{serviceCheck(serviceView{Installed: true, State: lifecycle.ServiceStopped, End: &serviceEndView{Text: "its account could not log on", Remedy: "Check the password."}}, nil)},
+			planted{name: "the service cannot log on", want: finding{nameService, "does not run: its account could not log on.", "Check the password", resultProblem}}},
+		{[]check{serviceCheck(serviceView{Installed: true, State: lifecycle.ServiceStopped, End: &serviceEndView{Text: "it was stopped"}}, nil)},
+			planted{name: "the service is stopped", want: finding{nameService, "does not run: it was stopped.", "broker service start", resultProblem}}},
+		{[]check{serviceCheck(serviceView{Installed: true, State: lifecycle.ServiceStarting, Log: "broker.log"}, nil)},
+			planted{name: "the service starts for ever", want: finding{nameService, "(starting)", "broker.log", resultWarning}}},
+		{[]check{serviceCheck(serviceView{}, errors.New("access denied"))}, planted{name: "the service manager refuses", want: finding{nameService, "access denied", "elevated", resultWarning}}},
 		{consumer(httpapi.Consumer{}), planted{name: "locked out", want: finding{"consumer/crm", "locked out", "broker consumers rotate crm", resultProblem}}},
 		{consumer(httpapi.Consumer{Keys: []httpapi.ConsumerKeyInfo{{EndsAt: now.Add(time.Hour + time.Second)}}}), planted{name: "the last key ends", want: finding{"consumer/crm", "The last key of crm ends in 1 h", "broker consumers rotate crm", resultWarning}}},
 		{consumer(httpapi.Consumer{Keys: key, CreatedAt: now.Add(-50 * 24 * time.Hour)}), planted{name: "never used", want: finding{"consumer/crm", "has never asked for anything", "broker consumers remove crm", resultWarning}}},

@@ -135,7 +135,11 @@ func (d *doctor) running(ctx context.Context, dir, listen string, key bool) *api
 // where that cannot be.
 func (d *doctor) away(ctx context.Context, usable bool) *api {
 	d.port(ctx)
-	d.found(nameBroker, resultProblem, "The broker is not running.", "Start it with: broker serve")
+	start := "broker serve"
+	if d.installed {
+		start = "broker service start"
+	}
+	d.found(nameBroker, resultProblem, "The broker is not running.", "Start it with: "+start)
 	d.skip("It is looked at where a broker runs.", nameGate)
 	if d.loaded == nil || !usable {
 		return nil

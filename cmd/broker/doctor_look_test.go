@@ -19,6 +19,7 @@ import (
 	"github.com/m365-token-broker/broker/internal/credstore"
 	"github.com/m365-token-broker/broker/internal/entra"
 	"github.com/m365-token-broker/broker/internal/httpapi"
+	"github.com/m365-token-broker/broker/internal/lifecycle"
 	"github.com/m365-token-broker/broker/internal/sandbox"
 	"github.com/m365-token-broker/broker/internal/token"
 )
@@ -226,6 +227,20 @@ func TestLogonChecks(t *testing.T) {
 		tt.want.name = nameLogon
 		if got := logonChecks(tt.logon, tt.store, tt.outlook); len(got) != 1 || !tt.want.is(got[0]) {
 			t.Errorf("%+v: %+v, want %+v", tt.logon, got, tt.want)
+		}
+	}
+}
+
+func TestServiceCheck(t *testing.T) {
+	for _, tt := range []struct {
+		view serviceView
+		want finding
+	}{
+		{serviceView{}, finding{nameService, "is not installed", "", resultSkipped}},
+		{serviceView{Installed: true, State: lifecycle.ServiceRunning, Account: `CONTOSO\svc`}, finding{nameService, `runs as CONTOSO\svc`, "", resultOK}},
+	} {
+		if got := serviceCheck(tt.view, nil); !tt.want.is(got) {
+			t.Errorf("%+v, want %+v", got, tt.want)
 		}
 	}
 }

@@ -14,6 +14,7 @@ const (
 	nameAdminKey      = "admin-key"
 	nameDisk          = "disk"
 	namePort          = "port"
+	nameService       = "service"
 	nameBroker        = "broker"
 	nameGate          = "gate"
 	nameSettings      = "settings"
@@ -39,7 +40,7 @@ const (
 
 // checkNames are all of them, in the order in which they are printed.
 func checkNames() []string {
-	return slices.Concat([]string{nameConfig, nameStateDir, nameAdminKey, nameDisk, namePort, nameBroker, nameGate}, examinedNames(), []string{nameAccounts, nameConsumers, nameOutlook})
+	return slices.Concat([]string{nameConfig, nameStateDir, nameAdminKey, nameDisk, nameService, namePort, nameBroker, nameGate}, examinedNames(), []string{nameAccounts, nameConsumers, nameOutlook})
 }
 
 // examinedNames are those that the broker makes of itself.
