@@ -1,9 +1,12 @@
 package config
 
 import (
+	"path/filepath"
 	"unsafe"
 
 	"golang.org/x/sys/windows"
+
+	"github.com/m365-token-broker/broker/internal/ownerfile"
 )
 
 // trustedInstaller owns what Windows itself installed.
@@ -13,7 +16,9 @@ const trustedInstaller = "S-1-5-80-956008885-3418522649-1831038044-1853292631-22
 // access list, its owner, or all of it.
 const writeRights = windows.FILE_WRITE_DATA | windows.WRITE_DAC | windows.WRITE_OWNER | windows.GENERIC_WRITE | windows.GENERIC_ALL
 
-// standingOf reads owner and access list of the file.
+// standingOf reads owner and access list of the file. In a directory that the
+// administrators closed, the account of a service that they let in writes the
+// drop-ins; those are as good as theirs.
 func standingOf(path string) standing {
 	sd, err := windows.GetNamedSecurityInfo(path, windows.SE_FILE_OBJECT,
 		windows.OWNER_SECURITY_INFORMATION|windows.DACL_SECURITY_INFORMATION)
@@ -25,7 +30,7 @@ func standingOf(path string) standing {
 		return standing{}
 	}
 	s := standing{known: true, openToWrite: everybodyMayWrite(sd)}
-	if !isAdministrative(owner) && !isCurrentUser(owner) {
+	if !isAdministrative(owner) && !isCurrentUser(owner) && !ownerfile.Administered(filepath.Dir(path)) {
 		s.foreign, s.owner = true, accountName(owner)
 	}
 	return s

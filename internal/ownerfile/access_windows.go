@@ -118,3 +118,8 @@ func inherit(paths []string) error {
 	}
 	return nil
 }
+
+func administered(path string) bool {
+	s, err := standingOf(path)
+	return err == nil && s.administered()
+}

@@ -57,3 +57,8 @@ func ProtectDir(path string) error { return protectDir(path) }
 // in those whom a names. It refuses what a stranger has put there. Only Windows
 // has such lists; elsewhere it is an error.
 func Share(path string, a Access) error { return share(path, a) }
+
+// Administered reports whether the directory path is one that Share made: the
+// administrators', with a list that lets in whom they chose. What is in it was
+// put there by one of those. Only Windows knows such directories.
+func Administered(path string) bool { return administered(path) }

@@ -57,6 +57,8 @@ func protectDir(path string) error {
 
 func share(string, Access) error { return errors.ErrUnsupported }
 
+func administered(string) bool { return false }
+
 func syncDir(dir string) error {
 	d, err := os.Open(dir)
 	if err != nil {
