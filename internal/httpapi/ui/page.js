@@ -266,8 +266,9 @@ function draw() {
     fill(byId("foot"));
     return;
   }
-  const busy = state.lost || Boolean(state.signIn && !state.signIn.failed && (!state.signIn.view || state.signIn.view.state === "pending"));
-  fill(byId("main"), view.warnings(s), state.signIn && view.signIn(state.signIn), view.accounts(s, busy), view.consumers(state.consumers),
+  const ours = Boolean(state.signIn && !state.signIn.failed && (!state.signIn.view || state.signIn.view.state === "pending"));
+  const busy = state.lost || ours;
+  fill(byId("main"), view.warnings(s), state.signIn && view.signIn(state.signIn), view.accounts(s, busy, state.signIn ? 0 : s.sign_ins_pending), view.consumers(state.consumers),
     view.outlook(s.mapi), view.ews(s.ews), view.problems(s.problems), view.doctor(state.doctor));
   fill(byId("foot"), h("p", null, `As of ${state.seen.toLocaleTimeString()}; the page looks again every 10 seconds while it is visible.`), view.more(s));
 }

@@ -32,10 +32,11 @@ const states = {
   sign_in_required: ["bad", "Sign-in required"],
 };
 
-export function accounts(s, busy) {
+export function accounts(s, busy, elsewhere) {
   const head = h("div", { class: "head" }, h("h2", { id: "accounts" }, "Accounts"),
     button(s.accounts.length ? "Sign in another account" : "Sign in", "sign-in", { class: s.accounts.length ? "" : "main", disabled: busy }));
   return h("section", { "data-key": "accounts", "aria-labelledby": "accounts" }, head,
+    elsewhere > 0 && trouble("warn", elsewhere === 1 ? "A sign-in that was begun elsewhere waits for a person." : `${elsewhere} sign-ins that were begun elsewhere wait for a person.`),
     s.accounts.length
       ? h("ul", { class: "list" }, s.accounts.map((a) => h("li", { "data-key": a.account }, account(a, busy))))
       : h("p", null, "Nobody is signed in. Sign in once; from then on the broker renews tokens by itself."));
@@ -57,7 +58,7 @@ function account(a, busy) {
       ["Signed in", known && [since(a.signed_in_at), a.flow === "browser" ? ", in a browser" : ", with a code"]],
       ["Last refresh", since(a.last_refresh_at)],
       ["Ends", lasts(a)],
-      ["Tokens", (a.resources || []).map((r, i) => [i ? ", " : "", r.resource, " ", life(r)])]),
+      ["Tokens", known && (a.resources || []).map((r, i) => [i ? ", " : "", r.resource, " ", life(r)])]),
   ];
 }
 
@@ -200,7 +201,7 @@ export function ews(list) {
       h("h3", null, c.consumer),
       h("p", null, `${c.calls.toLocaleString("en")} ${c.calls === 1 ? "call" : "calls"}`, c.last_at && [", the last ", since(c.last_at)], ": ",
         c.operations.map((o) => `${o.operation} ${o.calls.toLocaleString("en")}`).join(", "), ".")))),
-    h("p", { class: "soft" }, "EWS in Exchange Online ends on 1 April 2027. What replaces each call: ", h("code", null, "broker ews report")));
+    h("p", { class: "soft" }, "EWS in Exchange Online ends. When, and what replaces each call: ", h("code", null, "broker ews report")));
 }
 
 export function problems(list) {
