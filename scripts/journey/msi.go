@@ -91,9 +91,14 @@ func (m *msi) run(ctx context.Context) error {
 	return nil
 }
 
-// bare is an installation that nobody configured.
+// bare is an installation that nobody configured, and one of the program alone.
 func (m *msi) bare() []named {
 	return []named{
+		{"install 1.0.0 with ADDLOCAL=Broker,Path", m.install(m.older, "ADDLOCAL=Broker,Path")},
+		{"the program is 1.0.0", m.version("v1.0.0")},
+		{"there is no service", m.service("")},
+		{"the start menu has no entry", m.startMenu(0)},
+		{"uninstall", m.uninstall(m.older)},
 		{"install 1.0.0 with no word about a tenant", m.install(m.older)},
 		{"the service is there and does not run", m.service("stopped")},
 		{"the example is a configuration that the broker takes", m.exampleIsGood},
@@ -118,6 +123,7 @@ func (m *msi) first() []named {
 		{"PATH finds the broker", m.inPath(true)},
 		{"the start menu has three entries", m.startMenu(3)},
 		{"Apps and features lists it once, as 1.0.0", m.listed("1.0.0")},
+		{"the logon task is one that schtasks takes", m.logonTask},
 		{"the store is the one that was asked for", m.store},
 		{"a token before the sign-in is refused", m.refused},
 		{"sign in", m.signInBy("device")},

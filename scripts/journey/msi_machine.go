@@ -185,6 +185,14 @@ func (m *msi) exampleIsGood(ctx context.Context) error {
 	return err
 }
 
+func (*msi) logonTask(ctx context.Context) error {
+	if _, err := wine(ctx, "schtasks.exe", "/create", "/tn", serviceName, "/xml", installedIn+`\logon-task.xml`); err != nil {
+		return err
+	}
+	_, err := wine(ctx, "schtasks.exe", "/delete", "/tn", serviceName, "/f")
+	return err
+}
+
 // overHTTP is how a program asks.
 func (m *msi) overHTTP(ctx context.Context) error {
 	answer, err := m.broker.call(ctx, http.MethodPost, "/v1/token", map[string]any{"resource": "graph", "account": "ops"})
