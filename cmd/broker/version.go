@@ -12,10 +12,11 @@ import (
 
 // What a packager who builds without the repository sets at link time:
 // go build -ldflags "-X main.linkedVersion=v1.2.3 -X main.linkedCommit=abcdef".
-// Everybody else leaves them empty: the Go toolchain stamps both by itself.
+// Everybody else leaves them empty: the Go toolchain stamps all by itself.
 var (
 	linkedVersion = ""
 	linkedCommit  = ""
+	linkedTime    = ""
 )
 
 // build is what is known of this binary.
@@ -30,7 +31,7 @@ type build struct {
 
 // readBuild asks the linker's variables first, then the toolchain's stamp.
 func readBuild() build {
-	b := build{Version: linkedVersion, Commit: linkedCommit, Go: runtime.Version(), Platform: runtime.GOOS + "/" + runtime.GOARCH}
+	b := build{Version: linkedVersion, Commit: linkedCommit, Time: linkedTime, Go: runtime.Version(), Platform: runtime.GOOS + "/" + runtime.GOARCH}
 	info, ok := debug.ReadBuildInfo()
 	if !ok {
 		b.Version = cmp.Or(b.Version, "devel")
@@ -42,7 +43,7 @@ func readBuild() build {
 		case "vcs.revision":
 			b.Commit = cmp.Or(b.Commit, s.Value)
 		case "vcs.time":
-			b.Time = s.Value
+			b.Time = cmp.Or(b.Time, s.Value)
 		case "vcs.modified":
 			b.Modified = s.Value == "true" && linkedCommit == ""
 		}
