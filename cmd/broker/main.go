@@ -10,9 +10,14 @@ import (
 )
 
 func main() {
-	os.Exit(run(context.Background(), os.Args[1:], environment{
+	os.Exit(run(context.Background(), os.Args[1:], thisProcess()))
+}
+
+// thisProcess is the environment of this process.
+func thisProcess() environment {
+	return environment{
 		getenv: os.Getenv, environ: os.Environ(), stdin: os.Stdin, stdout: os.Stdout, stderr: os.Stderr, exit: os.Exit,
-	}))
+	}
 }
 
 // environment is everything a command may know of the process around it.

@@ -3,6 +3,7 @@ package main
 import (
 	"bufio"
 	"bytes"
+	"context"
 	"crypto/tls"
 	"crypto/x509"
 	"encoding/json"
@@ -29,8 +30,19 @@ import (
 // TestMain lets the scripts run this very binary as "broker", and as
 // "consumer": a program that a consumer would be.
 func TestMain(m *testing.M) {
-	testscript.Main(m, map[string]func(){"broker": main, "consumer": consumerMain})
+	testscript.Main(m, map[string]func(){"broker": cheapMain, "consumer": consumerMain})
 }
+
+// cheapMain is main, with exports that cost less: scrypt as it should be takes half
+// a minute under the race detector.
+func cheapMain() {
+	e := thisProcess()
+	e.workFactor = cheapWork
+	os.Exit(run(context.Background(), os.Args[1:], e))
+}
+
+// cheapWork is the work factor of the tests' exports.
+const cheapWork = 4
 
 // TestScripts runs testdata/script/*.txtar, each with a home, a state directory
 // and a sandbox of its own. Beside testscript's commands there are:

@@ -149,7 +149,7 @@ func (w *world) flags(args ...string) []string {
 // environment is what a command knows of the process around it: nothing of the
 // machine that the test runs on.
 func (w *world) environment(out, stderr io.Writer) environment {
-	e := environment{getenv: func(k string) string { return w.env[k] }, stdin: strings.NewReader(""), stdout: out, stderr: stderr, workFactor: 4}
+	e := environment{getenv: func(k string) string { return w.env[k] }, stdin: strings.NewReader(""), stdout: out, stderr: stderr, workFactor: cheapWork}
 	for k, v := range w.env {
 		e.environ = append(e.environ, k+"="+v)
 	}

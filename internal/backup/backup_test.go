@@ -115,6 +115,9 @@ func refused(t *testing.T, file []byte, k Key, want string) {
 
 func TestWhatCannotBeOpened(t *testing.T) {
 	file := seal(t, document())
+	if WorkFactor != 18 {
+		t.Error("the files that age writes by default must open, and no weaker ones be written")
+	}
 	heavy := bytes.Replace(file, []byte(fmt.Sprintf(" %d\n", cheap)), []byte(" 30\n"), 1)
 	for _, tt := range []struct {
 		name string

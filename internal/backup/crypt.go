@@ -3,6 +3,7 @@ package backup
 import (
 	"bufio"
 	"bytes"
+	"cmp"
 	"errors"
 	"fmt"
 	"io"
@@ -89,9 +90,7 @@ func (l Lock) recipients() ([]age.Recipient, error) {
 		if err != nil {
 			return nil, &token.Error{Kind: token.KindInternal, Op: opSeal, Err: err}
 		}
-		if l.WorkFactor > 0 {
-			r.SetWorkFactor(l.WorkFactor)
-		}
+		r.SetWorkFactor(cmp.Or(l.WorkFactor, WorkFactor))
 		return []age.Recipient{r}, nil
 	}
 	var all []age.Recipient

@@ -132,10 +132,10 @@ func (d Document) encode() ([]byte, error) {
 	return b.Bytes(), nil
 }
 
-// errContent says what is wrong with a document. Its text holds nothing secret.
-type errContent string
+// contentError says what is wrong with a document. Its text holds nothing secret.
+type contentError string
 
-func (e errContent) Error() string { return string(e) }
+func (e contentError) Error() string { return string(e) }
 
 // errNewer is a document of a version that is not known here.
 var errNewer = errors.New("a newer version of the format")
@@ -143,14 +143,14 @@ var errNewer = errors.New("a newer version of the format")
 // parse reads the stored form and checks all of it.
 func parse(raw []byte) (Document, error) {
 	if !utf8.Valid(raw) {
-		return Document{}, errContent("it is not UTF-8")
+		return Document{}, contentError("it is not UTF-8")
 	}
 	var head struct {
 		Format  string `json:"format"`
 		Version int    `json:"version"`
 	}
 	if json.Unmarshal(raw, &head) != nil || head.Format != format || head.Version < 1 {
-		return Document{}, errContent("it is no export of a broker")
+		return Document{}, contentError("it is no export of a broker")
 	}
 	if head.Version > version {
 		return Document{}, fmt.Errorf("%w (%d, this broker knows %d)", errNewer, head.Version, version)
@@ -158,10 +158,10 @@ func parse(raw []byte) (Document, error) {
 	var j documentJSON
 	dec := json.NewDecoder(bytes.NewReader(raw))
 	if err := dec.Decode(&j); err != nil { // its text can quote what it read
-		return Document{}, errContent("its members are not of the right types")
+		return Document{}, contentError("its members are not of the right types")
 	}
 	if _, err := dec.Token(); !errors.Is(err, io.EOF) {
-		return Document{}, errContent("something follows the document")
+		return Document{}, contentError("something follows the document")
 	}
 	d := Document{CreatedOn: j.CreatedOn, Broker: j.Broker, Host: j.Host}
 	for _, a := range j.Accounts {
@@ -171,7 +171,7 @@ func parse(raw []byte) (Document, error) {
 			SignedInOn: a.SignedInOn, ObtainedOn: a.ObtainedOn, RefreshToken: token.NewSecret(a.Refresh),
 		}})
 		if len(a.Refresh) > maxRefresh || !plain(a.Refresh) {
-			return Document{}, errContent(fmt.Sprintf("account %d has no usable refresh token", len(d.Accounts)))
+			return Document{}, contentError(fmt.Sprintf("account %d has no usable refresh token", len(d.Accounts)))
 		}
 	}
 	for _, f := range j.Files {
@@ -184,27 +184,27 @@ func parse(raw []byte) (Document, error) {
 func (d Document) check() error {
 	switch {
 	case len(d.Accounts) > maxAccounts:
-		return errContent(fmt.Sprintf("it has more than %d accounts", maxAccounts))
+		return contentError(fmt.Sprintf("it has more than %d accounts", maxAccounts))
 	case len(d.Files) > maxFiles:
-		return errContent(fmt.Sprintf("it has more than %d files", maxFiles))
+		return contentError(fmt.Sprintf("it has more than %d files", maxFiles))
 	case !moment(d.CreatedOn):
-		return errContent("it does not say when it was made")
+		return contentError("it does not say when it was made")
 	case !short(d.Broker) || !short(d.Host):
-		return errContent("the name of its broker or machine is not right")
+		return contentError("the name of its broker or machine is not right")
 	}
 	for i, a := range d.Accounts {
 		if err := a.check(); err != nil {
-			return errContent(fmt.Sprintf("account %d %v", i+1, err))
+			return contentError(fmt.Sprintf("account %d %v", i+1, err))
 		}
 	}
 	seen := map[string]bool{}
 	for i, f := range d.Files {
 		if !goodPath(f.Path) {
-			return errContent(fmt.Sprintf("file %d of the configuration has a path that none can have", i+1))
+			return contentError(fmt.Sprintf("file %d of the configuration has a path that none can have", i+1))
 		}
 		key := strings.ToLower(f.Path) // Windows knows no case
 		if seen[key] {
-			return errContent(fmt.Sprintf("file %d of the configuration is there twice", i+1))
+			return contentError(fmt.Sprintf("file %d of the configuration is there twice", i+1))
 		}
 		seen[key] = true
 	}
@@ -218,23 +218,23 @@ func (a Account) check() error {
 		{"user name", g.Username}, {"client ID", g.App.ClientID}, {"tenant", g.App.Tenant}, {"home account ID", g.HomeAccountID},
 	} {
 		if t.value == "" || !short(t.value) {
-			return errContent("has no usable " + t.what)
+			return contentError("has no usable " + t.what)
 		}
 	}
 	u, err := url.Parse(g.App.Authority)
 	switch {
 	case !short(a.Name):
-		return errContent("has no usable name")
+		return contentError("has no usable name")
 	case err != nil || !short(g.App.Authority) || u.Scheme != "https" || u.Host == "" || u.User != nil || u.Path != "" || u.RawQuery != "" || u.Fragment != "":
-		return errContent("has an authority that is not https://host")
+		return contentError("has an authority that is not https://host")
 	case len(a.Learned) > maxLearned:
-		return errContent("has learned more than anybody can")
+		return contentError("has learned more than anybody can")
 	case g.RefreshToken.IsZero():
-		return errContent("has no refresh token")
+		return contentError("has no refresh token")
 	case !moment(g.SignedInOn) || !moment(g.ObtainedOn):
-		return errContent("does not say when it was signed in")
+		return contentError("does not say when it was signed in")
 	case g.Flow != token.FlowDevice && g.Flow != token.FlowBrowser:
-		return errContent("was signed in in a way that is not known here")
+		return contentError("was signed in in a way that is not known here")
 	}
 	return nil
 }

@@ -160,7 +160,7 @@ func TestImportsThatAreRefused(t *testing.T) {
 	if b.imported != nil || strings.Contains(s.log.String(), "CANARY") {
 		t.Errorf("imported %v; the log: %s", b.imported, s.log)
 	}
-	if res := s.post("/v1/export", `{"passphrase":"CANARY"}`); res.StatusCode != 400 {
+	if res := s.post("/v1/export", `{"passphrase":"CANARY"}`); res.StatusCode != http.StatusBadRequest {
 		t.Errorf("a short passphrase: %d", res.StatusCode)
 	}
 }
@@ -204,7 +204,7 @@ func TestOneBackupAtATime(t *testing.T) {
 	}
 	b.entered = nil
 	s.exported()
-	if res := newStack(t).post("/v1/export", body); res.StatusCode != 400 {
+	if res := newStack(t).post("/v1/export", body); res.StatusCode != http.StatusBadRequest {
 		t.Errorf("without a Backup: %d", res.StatusCode)
 	}
 }
