@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"fmt"
-	"os"
 
 	"github.com/spf13/cobra"
 
@@ -138,13 +137,4 @@ func (s *services) run(ctx context.Context) error {
 		return exitError(exitFailed) // the log and the event log have it; there is no terminal
 	}
 	return nil
-}
-
-// thisProgram is the absolute path of the running program.
-func thisProgram() (string, error) {
-	self, err := os.Executable()
-	if err != nil {
-		return "", fmt.Errorf("find this program: %w", err)
-	}
-	return self, nil
 }

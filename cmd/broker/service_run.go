@@ -97,8 +97,10 @@ func (h *serviceHost) run(ctx context.Context, ready func()) error {
 	o.env.stderr = h.file
 	w := wiring{env: o.env, served: func(p *parts) {
 		h.parts.Store(p)
-		h.event(ctx, notify.Event{ID: notify.IDServiceStarted, Severity: notify.Info, State: "started",
-			Text: fmt.Sprintf("The broker %s serves at %s. Its log is %s.", version(), p.listener.Addr(), h.file.Path)})
+		h.event(ctx, notify.Event{
+			ID: notify.IDServiceStarted, Severity: notify.Info, State: "started",
+			Text: fmt.Sprintf("The broker %s serves at %s. Its log is %s.", version(), p.listener.Addr(), h.file.Path),
+		})
 		ready()
 	}}
 	// Outlook is the agent's: a service is in no person's session.
@@ -121,8 +123,10 @@ func (h *serviceHost) ended(ctx context.Context, err error) {
 	}
 	code := codeOf(err)
 	h.log.ErrorContext(ctx, "the service ends", slog.Any("error", err), slog.Int("code", int(code)))
-	h.event(ctx, notify.Event{ID: notify.IDServiceFailed, Severity: notify.Error, State: "failed", Reason: causeOf(code).name,
-		Text: "The broker could not go on: " + sentence(err), Action: causeOf(code).remedy})
+	h.event(ctx, notify.Event{
+		ID: notify.IDServiceFailed, Severity: notify.Error, State: "failed", Reason: causeOf(code).name,
+		Text: "The broker could not go on: " + sentence(err), Action: causeOf(code).remedy,
+	})
 }
 
 // event writes to the event log, past all settings: where they are wrong, this

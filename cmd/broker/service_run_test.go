@@ -89,7 +89,7 @@ func TestServiceRuns(t *testing.T) {
 		t.Errorf("after %v: %v", time.Since(began), err)
 	}
 	log, err := os.ReadFile(h.file.Path)
-	for _, want := range []string{`"msg":"serving"`, "the computer resumed from sleep", "somebody logged on", "the service manager says stop", `"msg":"stopped"`} {
+	for _, want := range []string{`"msg":"serving"`, "the computer resumed from sleep", "somebody logged on", `"control":"stop"`, `"msg":"stopped"`} {
 		if err != nil || !bytes.Contains(log, []byte(want)) {
 			t.Errorf("no %s in the log: %v\n%s", want, err, log)
 		}

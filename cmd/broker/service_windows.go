@@ -3,6 +3,7 @@ package main
 import (
 	"errors"
 	"fmt"
+	"os"
 	"path/filepath"
 	"strings"
 	"unsafe"
@@ -54,6 +55,15 @@ func programData() string {
 		return ""
 	}
 	return strings.ReplaceAll(dir, "%SystemDrive%", filepath.VolumeName(windir))
+}
+
+// thisProgram is the absolute path of the running program.
+func thisProgram() (string, error) {
+	self, err := os.Executable()
+	if err != nil {
+		return "", fmt.Errorf("find this program: %w", err)
+	}
+	return self, nil
 }
 
 // eventsKey is where Windows keeps the sources of the Application log.

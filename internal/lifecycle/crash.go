@@ -24,7 +24,7 @@ func KeepCrashes(path string) (earlier string, err error) {
 	}
 	var f *os.File
 	if err = ownerfile.MakeDir(filepath.Dir(path)); err == nil {
-		f, err = os.OpenFile(path, os.O_CREATE|os.O_TRUNC|os.O_WRONLY, 0o600)
+		f, err = os.OpenFile(path, os.O_CREATE|os.O_TRUNC|os.O_WRONLY, 0o600) //nolint:gosec // the caller's own directory
 	}
 	if err == nil {
 		err = errors.Join(debug.SetCrashOutput(f, debug.CrashOptions{}), f.Close()) // it has its own handle
@@ -41,7 +41,7 @@ func KeepCrashes(path string) (earlier string, err error) {
 func cleanCrash(raw string) string {
 	var kept []string
 	stacks := false
-	for _, line := range strings.Split(withoutArguments(strings.ReplaceAll(raw, "\r", "")), "\n") {
+	for line := range strings.SplitSeq(withoutArguments(strings.ReplaceAll(raw, "\r", "")), "\n") {
 		switch {
 		case strings.HasPrefix(line, "goroutine "):
 			stacks = true

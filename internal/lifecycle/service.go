@@ -171,7 +171,7 @@ func (h *host) goOn() {
 func (h *host) obey(ctx context.Context, r ServiceRequest) (stop bool) {
 	switch r.Control {
 	case ControlStop, ControlShutdown, ControlPreShutdown:
-		h.Log.InfoContext(ctx, "the service manager says "+string(r.Control))
+		h.Log.InfoContext(ctx, "the service is told to end", slog.String("control", string(r.Control)))
 		h.begin(ServiceStopping)
 		return true
 	case ControlSession, ControlPower:

@@ -55,7 +55,7 @@ func (e *stateDirError) Unwrap() error { return e.access }
 
 // readLimited reads a small file.
 func readLimited(path string, limit int64) ([]byte, error) {
-	f, err := os.Open(path)
+	f, err := os.Open(path) //nolint:gosec // a file of the state directory
 	if err != nil {
 		return nil, err
 	}

@@ -145,9 +145,9 @@ func ServiceSID(name string) string {
 		raw = binary.LittleEndian.AppendUint16(raw, unit)
 	}
 	sum := sha1.Sum(raw) //nolint:gosec // as above
-	sid := "S-1-5-80"
+	sid := []string{"S-1-5-80"}
 	for i := 0; i < len(sum); i += 4 {
-		sid += "-" + strconv.FormatUint(uint64(binary.LittleEndian.Uint32(sum[i:])), 10)
+		sid = append(sid, strconv.FormatUint(uint64(binary.LittleEndian.Uint32(sum[i:])), 10))
 	}
-	return sid
+	return strings.Join(sid, "-")
 }
