@@ -102,6 +102,8 @@ func (m *msi) bare() []named {
 		{"install 1.0.0 with no word about a tenant", m.install(m.older)},
 		{"the service is there and does not run", m.service("stopped")},
 		{"the example is a configuration that the broker takes", m.exampleIsGood},
+		{"broker init, broker service configure", m.configure},
+		{"broker service start", m.order("start")},
 		{"uninstall with REMOVESTATE=1", m.uninstall(m.older, "REMOVESTATE=1")},
 		{"nothing is left of it", m.nothingLeft},
 	}

@@ -193,6 +193,16 @@ func (*msi) logonTask(ctx context.Context) error {
 	return err
 }
 
+// configure is what follows a package that was installed by a double click.
+func (m *msi) configure(ctx context.Context) error {
+	if _, err := m.broker.must(ctx, "init", "--config", dataIn+`\broker.yaml`,
+		"--tenant", m.authority.tenant, "--client-id", m.authority.clientID, "--listen", m.broker.listen); err != nil {
+		return err
+	}
+	_, err := m.broker.must(ctx, "service", "configure")
+	return err
+}
+
 // overHTTP is how a program asks.
 func (m *msi) overHTTP(ctx context.Context) error {
 	answer, err := m.broker.call(ctx, http.MethodPost, "/v1/token", map[string]any{"resource": "graph", "account": "ops"})
