@@ -78,6 +78,10 @@ func accountChecks(list []httpapi.Account, outlook bool, now time.Time) []check 
 	return checks
 }
 
+// storeLate is how old a sign-in that is not stored must be to be worth a look: it
+// is stored beside the answer that it came with.
+const storeLate = 10 * time.Second
+
 // accountCheck is the account's state. It has the account's name as `broker
 // accounts` shows it, and not the user's.
 func accountCheck(a httpapi.Account, now time.Time) check {
@@ -98,7 +102,7 @@ func accountCheck(a httpapi.Account, now time.Time) check {
 		}
 	case a.State == httpapi.AccountStateDegraded:
 		c.Result, c.Text = resultWarning, "Its tokens are served, and renewing them fails."
-	case !a.Persisted:
+	case !a.Persisted && now.Sub(a.RefreshTokenAt) > storeLate:
 		c.Result, c.Text, c.Remedy = resultWarning, "Its sign-in is not in the secret store yet, and would be lost if the broker ended now.", "See what is said of the store; the broker tries again by itself."
 	}
 	if a.Problem.Code != "" {

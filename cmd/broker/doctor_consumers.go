@@ -82,8 +82,10 @@ func (l consumerLook) keys(c httpapi.Consumer) []check {
 		if !ends(k) || k.EndsAt.Sub(l.now) > keyEndsSoon {
 			continue
 		}
-		out := check{Result: resultWarning, Text: fmt.Sprintf("The key %s of %s was rotated out, and ends %s.", k.Sha256Prefix, c.Name, until(l.now, k.EndsAt)),
-			Remedy: "See that the program has the key that broker consumers rotate printed."}
+		out := check{
+			Result: resultWarning, Text: fmt.Sprintf("The key %s of %s was rotated out, and ends %s.", k.Sha256Prefix, c.Name, until(l.now, k.EndsAt)),
+			Remedy: "See that the program has the key that broker consumers rotate printed.",
+		}
 		if !slices.ContainsFunc(c.Keys, func(k httpapi.ConsumerKeyInfo) bool { return !ends(k) }) {
 			out.Text = fmt.Sprintf("The last key of %s ends %s.", c.Name, until(l.now, k.EndsAt))
 			out.Remedy = "Make a new one; run: broker consumers rotate " + c.Name

@@ -10,6 +10,6 @@ func roomIn(dir string) (room, error) {
 	if err := unix.Statfs(dir, &s); err != nil {
 		return room{}, err
 	}
-	size := uint64(s.Bsize) //nolint:gosec // a block has a size, which is positive
+	size := uint64(s.Bsize)
 	return room{free: s.Bavail * size}, nil
 }

@@ -128,10 +128,12 @@ func wayFaults() []planted {
 		})
 	}
 	return []planted{
-		{name: "TLS is inspected", want: problem(nameTLS, `issued by "Contoso Inspection CA", which this machine does not trust`, "set ca_file to its root certificate"),
+		{
+			name: "TLS is inspected", want: problem(nameTLS, `issued by "Contoso Inspection CA", which this machine does not trust`, "set ca_file to its root certificate"),
 			plant: set("proxy_url", func(t *testing.T) string {
 				return inspector(t, newCertAuthority(t, "Contoso Inspection CA").issue(t, func(*x509.Certificate) {}))
-			})},
+			}),
+		},
 		{name: "an unknown issuer", want: problem(nameTLS, `issued by "Fabrikam CA", which this machine does not trust`, "ca_file"), plant: host(func(*x509.Certificate) {})},
 		{name: "an expired certificate", want: problem(nameTLS, "expired on", "renew it"), plant: host(func(c *x509.Certificate) {
 			c.NotBefore, c.NotAfter = time.Now().AddDate(0, -2, 0), time.Now().AddDate(0, -1, 0)
