@@ -4,8 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -211,9 +213,25 @@ func (s *services) uninstall(ctx context.Context, purge, yes bool) error {
 	if filepath.Base(dir) != "M365TokenBroker" {
 		return fmt.Errorf("the directory %q is not the broker's; nothing in it was removed", dir)
 	}
-	if err := os.RemoveAll(dir); err != nil {
+	if err := removeTree(dir); err != nil {
 		return fmt.Errorf("remove the configuration and the state: %w", err)
 	}
 	s.say("\n%s is removed.", dir)
 	return nil
+}
+
+// removeTree removes a directory with all in it. Unlike os.RemoveAll it does so
+// with calls that Wine knows, too. It follows no link.
+func removeTree(dir string) error {
+	var all []string
+	err := filepath.WalkDir(dir, func(path string, _ fs.DirEntry, err error) error {
+		all = append(all, path)
+		return err
+	})
+	for _, path := range slices.Backward(all) {
+		if err == nil {
+			err = os.Remove(path)
+		}
+	}
+	return err
 }

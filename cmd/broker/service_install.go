@@ -191,6 +191,9 @@ func (i *installing) next() {
 		i.say("      broker service start")
 		return
 	}
+	if i.o.config != "" {
+		i.say("\nAs the configuration is in a place of its own, the other commands need: --config \"%s\" --state-dir \"%s\"", file, i.stateDir())
+	}
 	i.say("\nNext: broker service start")
 	i.say("      broker login                       signs in, once; the service keeps it")
 }

@@ -324,3 +324,16 @@ func TestServicePlaces(t *testing.T) {
 		t.Errorf("config %s, state %s", got.config, got.stateDir)
 	}
 }
+
+func TestRemoveTree(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "a")
+	if err := errors.Join(os.MkdirAll(filepath.Join(dir, "b", "c"), 0o700), os.WriteFile(filepath.Join(dir, "b", "f"), nil, 0o600)); err != nil {
+		t.Fatal(err)
+	}
+	if err := removeTree(dir); err != nil {
+		t.Error(err)
+	}
+	if _, err := os.Stat(dir); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("it is still there: %v", err)
+	}
+}

@@ -100,6 +100,14 @@ func (s standing) judge(directory bool, trusted ...string) (problem string) {
 	return ""
 }
 
+// remedy is the command for what judge has found.
+func (s standing) remedy(path string, directory bool, account string) string {
+	if (standing{owner: s.owner}).judge(directory, account) != "" {
+		return `icacls "` + path + `" /setowner *` + account + " /t"
+	}
+	return mend(path, directory, account)
+}
+
 // mend is the command that makes path private to one account, SYSTEM and the
 // administrators.
 func mend(path string, directory bool, account string) string {

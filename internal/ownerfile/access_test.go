@@ -50,6 +50,12 @@ func TestMend(t *testing.T) {
 	if got := mend(`C:\s\admin.key`, false, annSID); got != want {
 		t.Errorf("got  %s\nwant %s", got, want)
 	}
+	if got := (standing{owner: malSID}).remedy(`C:\s`, true, annSID); got != `icacls "C:\s" /setowner *`+annSID+" /t" {
+		t.Error(got)
+	}
+	if got := (standing{owner: annSID, noList: true}).remedy(`C:\s`, true, annSID); got != mend(`C:\s`, true, annSID) {
+		t.Error(got)
+	}
 	if got := mend(`C:\s`, true, annSID); !strings.Contains(got, "*"+annSID+":(OI)(CI)F") {
 		t.Error(got)
 	}

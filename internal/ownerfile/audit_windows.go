@@ -20,7 +20,7 @@ func audit(path string) error {
 	}
 	account := ownSID()
 	if problem := s.judge(info.IsDir(), account); problem != "" {
-		return &AccessError{Path: path, Problem: problem, Command: mend(path, info.IsDir(), account)}
+		return &AccessError{Path: path, Problem: problem, Command: s.remedy(path, info.IsDir(), account)}
 	}
 	return nil
 }
