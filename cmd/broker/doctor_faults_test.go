@@ -284,9 +284,16 @@ func betweenFaults(w *world) []planted {
 	}
 	return []planted{
 		{name: "a forwarder takes every Host", want: finding{nameGate, "takes a foreign Host header (HTTP 200)", "rewrites Host", resultProblem}, plant: forward(func(rw http.ResponseWriter, r *http.Request, to http.Handler) { to.ServeHTTP(rw, r) })},
-		{name: "localhost is filtered", want: finding{nameGate, "does not answer to the name localhost:", "leave 127.0.0.1:", resultProblem}, plant: forward(func(rw http.ResponseWriter, r *http.Request, to http.Handler) {
+		{name: "localhost is filtered", want: finding{nameGate, "does not answer to the name localhost:", "hosts file", resultProblem}, plant: forward(func(rw http.ResponseWriter, r *http.Request, to http.Handler) {
 			if strings.HasPrefix(r.Host, "localhost") || strings.HasPrefix(r.Host, foreignHost) {
 				http.Error(rw, "filtered", http.StatusForbidden)
+				return
+			}
+			to.ServeHTTP(rw, r)
+		})},
+		{name: "loopback is filtered", want: finding{nameGate, "(HTTP 502)", "stands before loopback", resultProblem}, plant: forward(func(rw http.ResponseWriter, r *http.Request, to http.Handler) {
+			if r.URL.Path == "/livez" {
+				http.Error(rw, "filtered", http.StatusBadGateway)
 				return
 			}
 			to.ServeHTTP(rw, r)

@@ -80,17 +80,24 @@ func (d *doctor) gate(ctx context.Context, listen string) {
 	}
 	ctx, cancel := context.WithTimeout(ctx, portTime)
 	defer cancel()
-	_, port, err := net.SplitHostPort(listen)
+	ip, port, err := net.SplitHostPort(listen)
 	if err != nil {
 		d.skip("The broker's address is not known.", nameGate)
 		return
 	}
-	for _, host := range []string{listen, net.JoinHostPort("localhost", port)} {
-		if status, _ := livez(ctx, listen, host); status != http.StatusOK {
-			d.found(nameGate, resultProblem, fmt.Sprintf("The broker does not answer to the name %s (%s), so that some programs get nothing.", host, shownStatus(status)),
-				"Look for a filter or a proxy of this machine that stands before loopback, and have it leave "+listen+" alone.")
-			return
-		}
+	if status, _ := livez(ctx, listen, listen); status != http.StatusOK {
+		d.found(nameGate, resultProblem, fmt.Sprintf("The broker does not answer at %s (%s).", listen, shownStatus(status)),
+			"Look for a filter or a proxy of this machine that stands before loopback, and have it leave "+listen+" alone.")
+		return
+	}
+	local, at := net.JoinHostPort("localhost", port), listen
+	if ip == "127.0.0.1" { // then the name leads there, too
+		at = local
+	}
+	if status, _ := livez(ctx, at, local); status != http.StatusOK {
+		d.found(nameGate, resultProblem, fmt.Sprintf("The broker does not answer to the name %s (%s), so that some programs get nothing.", local, shownStatus(status)),
+			"See that localhost is 127.0.0.1 in the hosts file, that no other program has the port on ::1, and that no filter stands before loopback; or let programs use "+listen+".")
+		return
 	}
 	if status, _ := livez(ctx, listen, net.JoinHostPort(foreignHost, port)); status != http.StatusForbidden {
 		d.found(nameGate, resultProblem, fmt.Sprintf("What answers at %s takes a foreign Host header (%s), so that a web page could reach it.", listen, shownStatus(status)),
