@@ -70,9 +70,11 @@ store: memory
 func TestServiceRuns(t *testing.T) {
 	h := newHostedBroker(t, hostedYAML)
 	h.begin(t)
-	for state := range h.states {
-		if state == lifecycle.ServiceRunning {
-			break
+	for state := lifecycle.ServiceStarting; state != lifecycle.ServiceRunning; {
+		select {
+		case state = <-h.states:
+		case err := <-h.ended:
+			t.Fatalf("it ended before it ran: %v", err)
 		}
 	}
 	p := h.parts.Load()

@@ -109,8 +109,10 @@ func stateOf(s svc.State) ServiceState {
 // Put implements ServiceManager.
 func (scm) Put(spec ServiceSpec) (made bool, err error) {
 	command := windows.ComposeCommandLine(append([]string{spec.Program}, spec.Args...))
-	c := mgr.Config{ServiceType: windows.SERVICE_WIN32_OWN_PROCESS, ErrorControl: mgr.ErrorNormal, StartType: startOf(spec.Start),
-		DisplayName: spec.DisplayName, ServiceStartName: spec.Account, Password: spec.Password.Reveal()}
+	c := mgr.Config{
+		ServiceType: windows.SERVICE_WIN32_OWN_PROCESS, ErrorControl: mgr.ErrorNormal, StartType: startOf(spec.Start),
+		DisplayName: spec.DisplayName, ServiceStartName: spec.Account, Password: spec.Password.Reveal(),
+	}
 	err = with("install the service", spec.Name, windows.SC_MANAGER_CONNECT|windows.SC_MANAGER_CREATE_SERVICE, func(manager windows.Handle) error {
 		err := opened(manager, spec.Name, windows.SERVICE_CHANGE_CONFIG, func(s *mgr.Service) error {
 			return change(s.Handle, command, c)

@@ -112,8 +112,11 @@ func TestRealServiceManager(t *testing.T) {
 	}
 	wantCode(m.Order(name, OrderStop), CodeNotActive)
 	for _, tuning := range []ServiceTuning{
-		{Setting: SettingDescription, Text: "a test"}, {Setting: SettingRecovery, Restarts: []time.Duration{time.Second}, Time: time.Hour},
-		{Setting: SettingFailures, On: true}, {Setting: SettingSID, On: true}, {Setting: SettingPreShutdown, Time: time.Second},
+		{Setting: SettingDescription, Text: "a test"},
+		{Setting: SettingRecovery, Restarts: []time.Duration{time.Second}, Time: time.Hour},
+		{Setting: SettingFailures, On: true},
+		{Setting: SettingSID, On: true},
+		{Setting: SettingPreShutdown, Time: time.Second},
 		{Setting: SettingDelayed, On: true},
 	} {
 		err := m.Tune(name, tuning)
