@@ -46,6 +46,12 @@ func (h *hosted) send(c Control, event uint32) {
 	synctest.Wait()
 }
 
+// pass lets time go by, and what happens in it.
+func pass(d time.Duration) {
+	time.Sleep(d)
+	synctest.Wait()
+}
+
 // serves is a program that serves until it is told to stop.
 func serves(ctx context.Context, ready func()) error {
 	ready()
@@ -83,22 +89,22 @@ func TestHostReportsProgress(t *testing.T) {
 			return nil
 		})
 		h.begin(t.Context())
-		time.Sleep(4500 * time.Millisecond)
+		pass(4500 * time.Millisecond)
 		if h.last.State != ServiceStarting || h.last.CheckPoint != 5 || h.last.WaitHint <= reportEvery {
 			t.Errorf("while it starts: %+v", h.last)
 		}
-		time.Sleep(time.Second)
+		pass(time.Second)
 		if h.last.State != ServiceRunning || h.last.CheckPoint != 0 {
 			t.Errorf("when it runs: %+v", h.last)
 		}
 		n := len(h.reports)
-		time.Sleep(time.Hour)
+		pass(time.Hour)
 		if len(h.reports) != n {
 			t.Error("a service that runs has nothing to report")
 		}
 		h.send(ControlStop, 0)
 		h.send(ControlShutdown, 0) // and a second end changes nothing
-		time.Sleep(3200 * time.Millisecond)
+		pass(3200 * time.Millisecond)
 		if h.last.State != ServiceStopping || h.last.CheckPoint != 4 {
 			t.Errorf("while it stops: %+v", h.last)
 		}
