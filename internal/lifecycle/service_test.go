@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"log/slog"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -17,6 +18,7 @@ type hosted struct {
 	*Service
 	log      bytes.Buffer
 	requests chan ServiceRequest
+	mu       sync.Mutex // guards reports and last
 	reports  []string
 	last     ServiceStatus
 	moved    []string
@@ -35,6 +37,8 @@ func newHosted(run func(ctx context.Context, ready func()) error) *hosted {
 func (h *hosted) begin(ctx context.Context) {
 	go func() {
 		h.ended <- h.Host(ctx, h.requests, func(s ServiceStatus) {
+			h.mu.Lock()
+			defer h.mu.Unlock()
 			h.reports, h.last = append(h.reports, string(s.State)), s
 		})
 	}()
@@ -44,6 +48,13 @@ func (h *hosted) begin(ctx context.Context) {
 func (h *hosted) send(c Control, event uint32) {
 	h.requests <- ServiceRequest{Control: c, Event: event}
 	synctest.Wait()
+}
+
+// seen is the last report, and how many there were.
+func (h *hosted) seen() (ServiceStatus, int) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.last, len(h.reports)
 }
 
 // pass lets time go by, and what happens in it.
@@ -90,23 +101,23 @@ func TestHostReportsProgress(t *testing.T) {
 		})
 		h.begin(t.Context())
 		pass(4500 * time.Millisecond)
-		if h.last.State != ServiceStarting || h.last.CheckPoint != 5 || h.last.WaitHint <= reportEvery {
-			t.Errorf("while it starts: %+v", h.last)
+		if last, _ := h.seen(); last.State != ServiceStarting || last.CheckPoint != 5 || last.WaitHint <= reportEvery {
+			t.Errorf("while it starts: %+v", last)
 		}
 		pass(time.Second)
-		if h.last.State != ServiceRunning || h.last.CheckPoint != 0 {
-			t.Errorf("when it runs: %+v", h.last)
+		last, n := h.seen()
+		if last.State != ServiceRunning || last.CheckPoint != 0 {
+			t.Errorf("when it runs: %+v", last)
 		}
-		n := len(h.reports)
 		pass(time.Hour)
-		if len(h.reports) != n {
+		if _, now := h.seen(); now != n {
 			t.Error("a service that runs has nothing to report")
 		}
 		h.send(ControlStop, 0)
 		h.send(ControlShutdown, 0) // and a second end changes nothing
 		pass(3200 * time.Millisecond)
-		if h.last.State != ServiceStopping || h.last.CheckPoint != 4 {
-			t.Errorf("while it stops: %+v", h.last)
+		if last, _ := h.seen(); last.State != ServiceStopping || last.CheckPoint != 4 {
+			t.Errorf("while it stops: %+v", last)
 		}
 		if err := <-h.ended; err != nil {
 			t.Error(err)
