@@ -207,13 +207,7 @@ func TestABackupBringsTheConfiguration(t *testing.T) {
 	key := secretFile(t, "# created today\n"+id.String()+"\n")
 
 	b := another(t, a, "")
-	for name := range tree(t, b.path("conf")) {
-		if filepath.Base(name) != "ca.pem" {
-			if err := os.Remove(name); err != nil {
-				t.Fatal(err)
-			}
-		}
-	}
+	b.withoutSettings()
 	stdout, _ := b.must(exitDone, "import", file, "--identity", key, "--dry-run")
 	if !strings.Contains(stdout, "Would write the configuration: broker.yaml, conf.d/app.yaml") || len(tree(t, b.path("conf"))) != 1 {
 		t.Error(stdout)
@@ -233,6 +227,42 @@ func TestABackupBringsTheConfiguration(t *testing.T) {
 	b.must(exitDone, "import", file, "--identity", key, "--replace-config", "--no-check")
 	if got := b.read("conf/conf.d/more.yaml.bak"); !strings.Contains(got, "error") || b.read("conf/broker.yaml") != a.read("conf/broker.yaml") {
 		t.Error("the configuration was not replaced")
+	}
+}
+
+// Where no broker can be made of the configuration that was just written, the
+// person learns that it was.
+func TestABackupWithoutABroker(t *testing.T) {
+	t.Parallel()
+	a := newWorld(t, worldOptions{})
+	a.ready()
+	pass, file := secretFile(t, testPassphrase), filepath.Join(t.TempDir(), "broker.age")
+	a.must(exitDone, "export", file, "--passphrase-file", pass)
+	b := another(t, a, "")
+	b.withoutSettings()
+	if err := os.RemoveAll(b.path("state")); err != nil {
+		t.Fatal(err)
+	}
+	b.write("state", "a file, and no directory")
+	if _, stderr := b.must(exitFailed, "import", file, "--passphrase-file", pass); !strings.Contains(stderr, "The configuration was written") {
+		t.Error(stderr)
+	}
+	if err := os.Remove(b.path("state")); err != nil {
+		t.Fatal(err)
+	}
+	b.must(exitDone, "import", file, "--passphrase-file", pass)
+}
+
+// withoutSettings removes the configuration, but for the certificate that it names.
+func (w *world) withoutSettings() {
+	w.t.Helper()
+	for name := range tree(w.t, w.path("conf")) {
+		if filepath.Base(name) == "ca.pem" {
+			continue
+		}
+		if err := os.Remove(name); err != nil {
+			w.t.Fatal(err)
+		}
 	}
 }
 

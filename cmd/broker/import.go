@@ -26,8 +26,9 @@ type importing struct {
 	withoutCheck                 bool
 	output                       string
 
-	key  backup.Key
-	done imported
+	key     backup.Key
+	done    imported
+	reached bool // a broker has taken the accounts, or said what is wrong with each
 }
 
 // newImport is `broker import`.
@@ -91,7 +92,11 @@ func (i *importing) run(cmd *cobra.Command, file string) error {
 	if err != nil || told {
 		return err
 	}
-	return withAPI(cmd, i.o, i.accounts)
+	err = withAPI(cmd, i.o, i.accounts)
+	if n := len(i.done.ConfigWritten); err != nil && n > 0 && !i.reached {
+		fmt.Fprintf(i.o.env.stderr, "The configuration was written (%s), but no account was imported; mend what follows, and import again.\n", printable(i.done.ConfigWritten[n-1]))
+	}
+	return err
 }
 
 // read reads the export.
@@ -191,12 +196,9 @@ func (i *importing) preview(d backup.Document) error {
 func (i *importing) accounts(ctx context.Context, a *api) error {
 	out, err := a.importFile(ctx, i.in)
 	if err != nil {
-		if n := len(i.done.ConfigWritten); n > 0 {
-			fmt.Fprintf(i.o.env.stderr, "The configuration was written (%s), but no account was imported.\n", printable(i.done.ConfigWritten[n-1]))
-		}
 		return ofTheFile(err)
 	}
-	i.done.Import = out
+	i.done.Import, i.reached = out, true
 	if !i.withoutCheck && !out.DryRun {
 		for _, acc := range out.Accounts {
 			if tookEffect(acc) {
