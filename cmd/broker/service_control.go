@@ -96,6 +96,7 @@ func (s *services) newStop() *cobra.Command {
 func (s *services) stop(ctx context.Context, wait time.Duration) error {
 	ctx, cancel := context.WithTimeout(ctx, wait)
 	defer cancel()
+	gone := s.process()
 	facts, err := lifecycle.StopService(ctx, s.tools.manager, s.name, s.patience("stops"))
 	switch e, ok := errors.AsType[*lifecycle.ManagerError](err); {
 	case ok && e.Code == lifecycle.CodeNotActive:
@@ -107,12 +108,38 @@ func (s *services) stop(ctx context.Context, wait time.Duration) error {
 	case err != nil:
 		return err
 	}
+	gone(ctx)
 	if why, remedy := serviceEnd(facts); facts.Win32 != 0 {
 		s.showLog()
 		return fmt.Errorf("the service has stopped, and not as it should: %s (code %d). %s", why, facts.Code, remedy)
 	}
 	s.say("The service has stopped.")
 	return nil
+}
+
+// process finds the process of a running service, and gives what waits for its
+// end: a service is stopped a moment before its process has gone, and until then
+// its program cannot be replaced.
+func (s *services) process() (gone func(context.Context)) {
+	facts, err := s.tools.manager.Look(s.name)
+	if err != nil || facts.PID == 0 {
+		return func(context.Context) {}
+	}
+	p, err := os.FindProcess(int(facts.PID))
+	if err != nil {
+		return func(context.Context) {}
+	}
+	return func(ctx context.Context) {
+		ended := make(chan struct{})
+		go func() {
+			_, _ = p.Wait() // it is nobody's child: Windows lets us wait all the same
+			close(ended)
+		}()
+		select {
+		case <-ctx.Done():
+		case <-ended:
+		}
+	}
 }
 
 // patience tells a person now and then that something is going on.
