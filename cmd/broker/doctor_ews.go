@@ -124,7 +124,7 @@ func ewsAnswer(host string, status int, h http.Header) check {
 		c.Remedy = "An administrator runs Set-OrganizationConfig -EwsEnabled $true and Set-CASMailbox -EwsEnabled $true; on 1 April 2027 EWS ends for good, so move to Microsoft Graph: broker ews report"
 	case status == http.StatusForbidden && blocked:
 		c.Text = "The token is fine, and the tenant blocks Exchange Web Services for this app: it is not on the allow-list (EwsAllowedAppIDs)."
-		c.Remedy = "An administrator runs Set-OrganizationConfig -EwsEnabled $true and adds the broker's client_id with -EwsAllowedAppIDs, which is required since October 2026 and takes up to 24 h; on 1 April 2027 EWS ends for good: broker ews report"
+		c.Remedy = "An administrator runs Set-OrganizationConfig -EwsEnabled $true, and again with -EwsAllowedAppIDs and the broker's client_id beside all that are on the list, which it replaces; that is required since October 2026 and takes up to 24 h. On 1 April 2027 EWS ends for good: broker ews report"
 	case status == http.StatusForbidden:
 		c.Text = "Exchange takes the token, and it lacks the permission for Exchange Web Services (HTTP 403)."
 		c.Remedy = "Add the delegated permission EWS.AccessAsUser.All to the app registration, have an administrator consent, and run: broker login"
