@@ -157,7 +157,7 @@ type answerBody struct {
 	of   io.ReadCloser
 	line *line // nil: given back, or closed
 	keep func()
-	end  error // of what is read from then on
+	end  error           // of what is read from then on
 	ctx  context.Context //nolint:containedctx // of the request, whose end ends the reading; as in net/http
 }
 
