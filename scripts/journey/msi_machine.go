@@ -29,9 +29,21 @@ func (m *msi) unix(path string) string {
 	return filepath.Join(m.prefix, "drive_c", strings.ReplaceAll(strings.TrimPrefix(path, `C:\`), `\`, "/"))
 }
 
+// look asks reg.exe, up to three times: Wine 8 now and then fails to start a
+// program while another one ends.
+func look(ctx context.Context, args ...string) (out string, err error) {
+	for range 3 {
+		if out, err = wine(ctx, "reg.exe", args...); err == nil {
+			return out, nil
+		}
+		time.Sleep(500 * time.Millisecond)
+	}
+	return "", err
+}
+
 // value reads one value of the registry.
 func value(ctx context.Context, key, name string) (string, error) {
-	out, err := wine(ctx, "reg.exe", "query", key, "/v", name)
+	out, err := look(ctx, "query", key, "/v", name)
 	if err != nil {
 		return "", err
 	}
@@ -153,7 +165,7 @@ func (m *msi) startMenu(want int) step {
 // listed wants one entry in the list of programs.
 func (*msi) listed(version string) step {
 	return func(ctx context.Context) error {
-		out, err := wine(ctx, "reg.exe", "query", appsKey, "/s")
+		out, err := look(ctx, "query", appsKey, "/s")
 		if err != nil {
 			return err
 		}
@@ -298,7 +310,7 @@ func (m *msi) secrets(want bool) step {
 // name has the given text.
 func (m *msi) registry(ctx context.Context, tree, in string) ([]string, error) {
 	file := filepath.Join(m.dir, "export.reg")
-	if _, err := wine(ctx, "reg.exe", "export", tree, windowsPath(file), "/y"); err != nil {
+	if _, err := look(ctx, "export", tree, windowsPath(file), "/y"); err != nil {
 		return nil, err
 	}
 	text, err := os.ReadFile(file)
