@@ -62,7 +62,7 @@ func runProxy(ctx context.Context, b *bench, p proxyPlan, out io.Writer) error {
 }
 
 // small sends small calls in turn: directly, through a reverse proxy that does
-// nothing, and through the broker.
+// nothing, and through the broker, by its address and by its Unix socket.
 func (m *proxied) small(ctx context.Context, bare string, n int, out io.Writer) error {
 	const path = "/v1.0/me?$select=id,displayName"
 	calls := []struct {
@@ -75,6 +75,7 @@ func (m *proxied) small(ctx context.Context, bare string, n int, out io.Writer) 
 		{"direct", m.upstream, m.direct + path, m.token, nil},
 		{"through a bare httputil.ReverseProxy", m.client, bare + path, m.token, nil},
 		{"through the broker", m.client, m.through + path, m.key, nil},
+		{"through the broker's Unix socket", overSocket(m.broker.socket()), "http://localhost/proxy/graph" + path, m.key, nil},
 	}
 	for i := range n + n/10 + 1 { // the first ones warm up
 		for k := range calls {
@@ -187,7 +188,20 @@ func (i *instance) trust(root []byte, address, instead string) error {
 	if changed == string(text) {
 		return errors.New("the configuration has no base_url of graph")
 	}
-	return os.WriteFile(file, []byte(changed), 0o600)
+	return os.WriteFile(file, []byte(changed+"socket: "+i.socket()+"\n"), 0o600)
+}
+
+// socket is where the broker listens besides its address.
+func (i *instance) socket() string { return filepath.Join(i.dir, "broker.sock") }
+
+// overSocket is a client over a Unix socket.
+func overSocket(path string) *http.Client {
+	return &http.Client{Transport: &http.Transport{
+		DisableCompression: true,
+		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+			return (&net.Dialer{}).DialContext(ctx, "unix", path)
+		},
+	}}
 }
 
 func (m *proxied) time(ctx context.Context, client *http.Client, url, bearer string) (time.Duration, error) {
