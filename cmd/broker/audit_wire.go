@@ -43,17 +43,15 @@ func (p *parts) configureAudit(cfg config.Config) {
 	}
 }
 
-// closeAudit writes the last lines. The log gets the number and the hash of the
-// last one: who keeps that elsewhere can tell later whether the audit log was
-// written anew.
+// closeAudit writes the last lines, and gives up with ctx. The log gets the number
+// and the hash of the last one: who keeps that elsewhere can tell later whether the
+// audit log was written anew.
 func (p *parts) closeAudit(ctx context.Context) error {
 	if p.listener != nil {
 		p.audit.Record(audit.Record{Event: audit.BrokerStopped})
 	}
-	ctx, cancel := context.WithTimeout(ctx, auditTime)
-	defer cancel()
-	if err := p.audit.Close(ctx); err != nil {
-		return err
+	if err := p.audit.Close(ctx); err != nil || ctx.Err() != nil {
+		return err // a disk that is late has the head, too
 	}
 	if seq, hash := p.audit.Head(); seq > 0 {
 		p.log.InfoContext(ctx, "the audit log ends", slog.Uint64("seq", seq), slog.String("hash", hash))

@@ -242,17 +242,24 @@ func (p *parts) tasks() []lifecycle.Task {
 // clockTick is how often a sleep or a jump of the clock is looked for.
 const clockTick = 15 * time.Second
 
-// The end is bounded, so that all of it fits into ten seconds: the redemptions
-// in flight after the API has ended, and the last saves.
+// The end is bounded, so that all of it fits into ten seconds, with the six that
+// the API takes at most. What is written last has what the parts before it left: a
+// disk that is slow for a moment is waited for where nothing else was.
 const (
-	landTime  = time.Second
-	flushTime = time.Second
-	auditTime = 500 * time.Millisecond
+	landTime  = time.Second             // for the redemptions in flight after the API has ended
+	flushTime = time.Second             // for the last saves
+	auditTime = 2500 * time.Millisecond // until the audit log is written, from the beginning of the end
+	tellTime  = 3500 * time.Millisecond // until telemetry is sent, from there too
+	leastTime = 500 * time.Millisecond  // for each of these two, whatever was before
 )
 
 // close ends a broker whose tasks have ended: what is in flight lands, so that
 // no rotated refresh token is lost, and is stored.
 func (p *parts) close(ctx context.Context) error {
+	began := time.Now()
+	until := func(end time.Duration) (context.Context, context.CancelFunc) {
+		return context.WithTimeout(ctx, max(leastTime, end-time.Since(began)))
+	}
 	landing, cancel := context.WithTimeout(ctx, landTime)
 	defer cancel()
 	if p.cache.Close(landing) != nil {
@@ -269,5 +276,10 @@ func (p *parts) close(ctx context.Context) error {
 	if c, ok := p.store.(io.Closer); ok {
 		err = errors.Join(err, c.Close())
 	}
-	return errors.Join(err, p.closeAudit(ctx), p.tel.Shutdown(ctx))
+	writing, cancel := until(auditTime)
+	defer cancel()
+	err = errors.Join(err, p.closeAudit(writing))
+	telling, cancel := until(tellTime)
+	defer cancel()
+	return errors.Join(err, p.tel.Shutdown(telling))
 }

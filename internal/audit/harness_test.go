@@ -143,6 +143,7 @@ type disk struct {
 	mu   sync.Mutex
 	full bool
 	lag  time.Duration // of a write
+	hang time.Duration // of a sync
 }
 
 func (d *disk) set(full bool) {
@@ -167,6 +168,14 @@ func (f onDisk) WriteAt(p []byte, off int64) (int, error) {
 		return n, errFull
 	}
 	return f.auditFile.WriteAt(p, off)
+}
+
+func (f onDisk) Sync() error {
+	f.disk.mu.Lock()
+	hang := f.disk.hang
+	f.disk.mu.Unlock()
+	time.Sleep(hang)
+	return f.auditFile.Sync()
 }
 
 // logged is a Log under test and what it says.

@@ -151,6 +151,26 @@ func TestNobodyWaitsForTheDisk(t *testing.T) {
 	})
 }
 
+// A disk that does not confirm what was written holds up no stop, and makes no
+// failure of it: the lines are in the file.
+func TestTheDiskConfirmsLate(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l := newLogged(t)
+		l.disk.hang = time.Hour
+		l.Issued("crm", key("ops"), "t", "r")
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		begin := time.Now()
+		if err := l.Close(ctx); err != nil || time.Since(begin) != time.Second {
+			t.Errorf("after %v: %v", time.Since(begin), err)
+		}
+		if r := wantWhole(t, l.dir); r.Lines != 1 || !strings.Contains(l.text.String(), "has not confirmed") {
+			t.Errorf("%+v; the log:\n%s", r, l.text)
+		}
+		time.Sleep(2 * time.Hour)
+	})
+}
+
 // On a full disk the broker goes on; the log says once that lines are lost, and the
 // file how many, as soon as it can.
 func TestFullDisk(t *testing.T) {
