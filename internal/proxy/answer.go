@@ -78,6 +78,8 @@ const (
 // refused says which answers are no answers of the resource to this request.
 func (x *exchange) refused(res *http.Response) error {
 	switch {
+	case res.StatusCode < http.StatusOK: // net/http panics where it is told to write such
+		return errAnswer
 	case res.StatusCode == http.StatusForbidden && len(res.Header["X-Ews-Policy-Reason"]) > 0:
 		return token.NewError(token.KindPolicyBlocked, "use EWS", ewsBlocked)
 	case res.StatusCode == http.StatusProxyAuthRequired:

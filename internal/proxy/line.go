@@ -9,23 +9,42 @@ import (
 	"net"
 	"net/http"
 	"net/url"
+	"os"
 	"slices"
 	"sync"
+	"syscall"
 	"time"
 )
 
 // line is one connection to a resource, with one request at a time.
 type line struct {
-	conn  net.Conn
-	meter *meter // between conn and r
-	r     *bufio.Reader
-	w     *bufio.Writer
-	free  func() bool // takes the request's context away; false: it has ended
-	since time.Time   // when it was last put back
+	conn   net.Conn
+	socket syscall.RawConn // below TLS; nil: conn is no socket
+	meter  *meter          // between conn and r
+	r      *bufio.Reader
+	w      *bufio.Writer
+	free   func() bool // takes the request's context away; false: it has ended
+	since  time.Time   // when it was last put back
 }
 
+// past is a deadline that is over.
+func past() time.Time { return time.Unix(1, 0) }
+
 // interrupt lets what reads or writes on the line return at once.
-func (l *line) interrupt() { _ = l.conn.SetDeadline(time.Unix(1, 0)) }
+func (l *line) interrupt() { _ = l.conn.SetDeadline(past()) }
+
+// quiet reports whether nothing came on the line while nobody used it: an answer
+// that nobody asked for would be taken for the next request's, which can be another
+// caller's. It looks at the socket, and at what TLS has read of it beyond the last
+// answer; a read behind its deadline gives the latter only.
+func (l *line) quiet() bool {
+	if l.socket != nil && arrived(l.socket) {
+		return false
+	}
+	_ = l.conn.SetReadDeadline(past())
+	_, err := l.r.Peek(1)
+	return errors.Is(err, os.ErrDeadlineExceeded) && l.conn.SetReadDeadline(time.Time{}) == nil
+}
 
 func (l *line) close() { _ = l.conn.Close() }
 
@@ -89,13 +108,16 @@ func addressOf(r *http.Request) string { return r.URL.Scheme + "://" + r.URL.Hos
 
 // dial opens a line for a request.
 func (p *lines) dial(ctx context.Context, to *url.URL) (*line, error) {
-	port := to.Port()
-	if port == "" {
-		port = to.Scheme
-	}
-	conn, err := p.from.DialContext(ctx, "tcp", net.JoinHostPort(to.Hostname(), port))
+	conn, err := p.from.DialContext(ctx, "tcp", hostPort(to.Scheme, to.Host))
 	if err != nil {
 		return nil, err
+	}
+	var socket syscall.RawConn
+	if c, ok := conn.(syscall.Conn); ok {
+		if socket, err = c.SyscallConn(); err != nil {
+			_ = conn.Close()
+			return nil, err
+		}
 	}
 	if to.Scheme == "https" {
 		if conn, err = p.secure(ctx, conn, to.Hostname()); err != nil {
@@ -103,7 +125,7 @@ func (p *lines) dial(ctx context.Context, to *url.URL) (*line, error) {
 		}
 	}
 	m := &meter{from: conn}
-	return &line{conn: conn, meter: m, r: bufio.NewReaderSize(m, p.from.ReadBufferSize), w: bufio.NewWriter(conn)}, nil
+	return &line{conn: conn, socket: socket, meter: m, r: bufio.NewReaderSize(m, p.from.ReadBufferSize), w: bufio.NewWriter(conn)}, nil
 }
 
 // secure puts TLS on a connection.
@@ -120,8 +142,20 @@ func (p *lines) secure(ctx context.Context, conn net.Conn, host string) (net.Con
 	return over, nil
 }
 
-// get takes the line that was used last; nil where there is none.
+// get takes the line that was used last, of those that can be used; nil where
+// there is none.
 func (p *lines) get(address string) *line {
+	for l := p.take(address); l != nil; l = p.take(address) {
+		if time.Since(l.since) < p.from.IdleConnTimeout && l.quiet() {
+			return l
+		}
+		go l.close() // it says goodbye, which may take a moment
+	}
+	return nil
+}
+
+// take takes the line that was used last.
+func (p *lines) take(address string) *line {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	all := p.idle[address]
@@ -130,10 +164,6 @@ func (p *lines) get(address string) *line {
 	}
 	l := all[len(all)-1]
 	p.idle[address] = all[:len(all)-1]
-	if time.Since(l.since) > p.from.IdleConnTimeout {
-		go l.close() // it says goodbye, which may take a moment
-		return nil
-	}
 	return l
 }
 
@@ -152,31 +182,36 @@ func (p *lines) put(address string, l *line) {
 	}
 }
 
-// sweepIdle closes what nobody has used for the time of the limit, and comes again
-// while lines are left.
+// sweepIdle closes what nobody has used for the time of the limit.
 func (p *lines) sweepIdle() { p.drop(p.from.IdleConnTimeout) }
 
-// drop closes the lines that nobody has used for so long.
+// drop closes the lines that nobody has used for so long, and comes again when the
+// next one's time is over.
 func (p *lines) drop(unused time.Duration) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	var since time.Time // of the line that has waited longest
 	for address, all := range p.idle {
-		p.idle[address] = slices.DeleteFunc(all, func(l *line) bool {
+		left := slices.DeleteFunc(all, func(l *line) bool {
 			old := time.Since(l.since) >= unused
 			if old {
 				go l.close()
 			}
 			return old
 		})
-		if len(p.idle[address]) == 0 {
+		p.idle[address] = left
+		switch {
+		case len(left) == 0:
 			delete(p.idle, address)
+		case since.IsZero() || left[0].since.Before(since): // the first waits longest
+			since = left[0].since
 		}
 	}
 	if p.sweep != nil {
 		p.sweep.Stop()
 		p.sweep = nil
 	}
-	if len(p.idle) > 0 {
-		p.sweep = time.AfterFunc(p.from.IdleConnTimeout, p.sweepIdle)
+	if !since.IsZero() {
+		p.sweep = time.AfterFunc(time.Until(since.Add(p.from.IdleConnTimeout)), p.sweepIdle)
 	}
 }

@@ -43,7 +43,8 @@ func newDoor(t *testing.T, resource http.HandlerFunc, change ...func(*Config)) *
 	d := &door{t: t, source: &source{}}
 	d.upstream = httptest.NewServer(resource)
 	t.Cleanup(d.upstream.Close)
-	way := &http.Transport{DisableCompression: true, ExpectContinueTimeout: expectTime}
+	way := straightOver((&net.Dialer{}).DialContext)
+	way.rest.ExpectContinueTimeout, way.rest.MaxResponseHeaderBytes = expectTime, 64<<10
 	t.Cleanup(way.CloseIdleConnections)
 	cfg := Config{
 		Tokens: newTokens(d.source), Transport: way, Username: func(account string) string { return account + "@contoso.example" },

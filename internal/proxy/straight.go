@@ -142,6 +142,8 @@ func readAnswer(ctx context.Context, l *line, r *http.Request) (*http.Response, 
 			return nil, errUpgrade
 		case res.StatusCode >= http.StatusOK:
 			return res, nil
+		case res.StatusCode < http.StatusContinue:
+			return nil, errAnswer
 		case trace != nil && trace.Got1xxResponse != nil:
 			if err := trace.Got1xxResponse(res.StatusCode, map[string][]string(res.Header)); err != nil {
 				return nil, err

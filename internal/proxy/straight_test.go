@@ -126,7 +126,7 @@ func TestStraightReuse(t *testing.T) {
 // TestStraightStale: a connection that the server has closed meanwhile costs
 // nothing but a new one; one that is new is not tried again.
 func TestStraightStale(t *testing.T) {
-	server := &scripted{conns: [][]string{{ok2}, {ok2}, {""}, {ok2}}}
+	server := &scripted{conns: [][]string{{ok2, ""}, {ok2}, {""}, {ok2}}}
 	s := straightOver(server.dial)
 	defer s.CloseIdleConnections()
 	for range 2 {
@@ -271,13 +271,21 @@ func TestStraightIdle(t *testing.T) {
 			}
 			bodies = append(bodies, res.Body)
 		}
-		for _, b := range bodies {
+		for i, b := range bodies {
+			if i == 1 {
+				time.Sleep(30 * time.Second)
+			}
 			_, _ = io.ReadAll(b)
 		}
 		if n := kept(s); n != 2 {
 			t.Errorf("%d stay open, want 2", n)
 		}
-		time.Sleep(time.Minute + time.Second)
+		time.Sleep(31 * time.Second)
+		synctest.Wait()
+		if n := kept(s); n != 1 { // it went back half a minute later
+			t.Errorf("after the limit of the first: %d", n)
+		}
+		time.Sleep(30 * time.Second)
 		synctest.Wait()
 		if n := kept(s); n != 0 {
 			t.Errorf("after the limit: %d", n)
@@ -337,6 +345,12 @@ func TestStraightTLS(t *testing.T) {
 		w.Header().Set("X-End", "yes")
 	}))
 	server.Config.ErrorLog = log.New(io.Discard, "", 0) // of the handshake that we refuse
+	var dialled atomic.Int64
+	server.Config.ConnState = func(_ net.Conn, state http.ConnState) {
+		if state == http.StateNew {
+			dialled.Add(1)
+		}
+	}
 	server.StartTLS()
 	defer server.Close()
 	s := straightOver((&net.Dialer{}).DialContext)
@@ -356,11 +370,14 @@ func TestStraightTLS(t *testing.T) {
 	roots := x509.NewCertPool()
 	roots.AddCert(server.Certificate())
 	s.rest.TLSClientConfig.RootCAs = roots
-	for range 2 {
+	for range 3 {
 		res, text, err := ask(http.MethodGet, nil)
 		if err != nil || text != "GET HTTP/1.1 " || res.Trailer.Get("X-End") != "yes" {
 			t.Errorf("%q, %v, %v", text, res, err)
 		}
+	}
+	if n := dialled.Load(); n != 2 { // the refused one, and one for all others
+		t.Errorf("%d connections, want 2", n)
 	}
 	if _, text, err := ask(http.MethodPut, strings.NewReader("x")); err != nil || text != "PUT HTTP/1.1 x" {
 		t.Errorf("%q, %v", text, err)
