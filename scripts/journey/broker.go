@@ -231,7 +231,8 @@ func (b *broker) ask(ctx context.Context, method, path string, body any) (status
 	return res.StatusCode, answer, nil
 }
 
-// logTail is the end of the broker's log.
+// logTail is the end of the broker's log. It is printed before the error that it
+// belongs to: who sees no more than the last lines of a run sees the error.
 func (b *broker) logTail() string {
 	text, err := os.ReadFile(b.log)
 	if err != nil {

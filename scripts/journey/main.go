@@ -124,7 +124,7 @@ func run(ctx context.Context, args []string) error {
 	defer b.kill()
 	started := time.Now()
 	if err := (&journey{broker: b, authority: auth}).run(ctx); err != nil {
-		return fmt.Errorf("%w\n\nthe broker's log:\n%s", err, b.logTail())
+		return fmt.Errorf("the broker's log:\n%s\n\n%w", b.logTail(), err)
 	}
 	fmt.Printf("journey: done in %.1f s\n", time.Since(started).Seconds())
 	return nil

@@ -57,7 +57,7 @@ func runMSI(ctx context.Context, o options, a *authority, dir string) error {
 	}
 	started := time.Now()
 	if err := m.run(ctx); err != nil {
-		return fmt.Errorf("%w\n\nthe broker's log:\n%s", err, m.broker.logTail())
+		return fmt.Errorf("the broker's log:\n%s\n\n%w", m.broker.logTail(), err)
 	}
 	fmt.Printf("journey: done in %.1f s\n", time.Since(started).Seconds())
 	return nil

@@ -330,7 +330,7 @@ func (w *outlook) take(ctx context.Context, name string, d desk, tell func(conte
 	if err := tell(ctx, w.on(d)); err != nil {
 		agent, _ := os.ReadFile(filepath.Join(w.dir, "agent.log"))
 		ledger, _ := os.ReadFile(filepath.Join(w.state, "mapi", outlookTarget+".jsonl"))
-		return fmt.Errorf("%s: %w\n\nthe broker's log:\n%s\nthe agent's log:\n%s\nthe ledger:\n%s", name, err, w.logTail(), agent, ledger)
+		return fmt.Errorf("the broker's log:\n%s\nthe agent's log:\n%s\nthe ledger:\n%s\n\n%s: %w", w.logTail(), agent, ledger, name, err)
 	}
 	fmt.Printf("journey: %-52s %6.2f s\n", name, time.Since(started).Seconds())
 	return nil
