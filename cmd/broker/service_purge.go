@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 
+	"github.com/m365-token-broker/broker/internal/credstore"
 	"github.com/m365-token-broker/broker/internal/ownerfile"
 )
 
@@ -35,13 +36,10 @@ func (p *parts) purge(ctx context.Context) error {
 	case err != nil:
 		return fmt.Errorf("look for the request to remove the secrets: %w", err)
 	}
-	ids, err := p.store.List(ctx)
-	for _, id := range ids {
-		err = errors.Join(err, p.store.Delete(ctx, id))
-	}
+	records, err := credstore.Empty(ctx, p.store)
 	if err != nil {
 		return fmt.Errorf("remove the secrets, as was asked: %w", err)
 	}
-	p.log.InfoContext(ctx, "the secret store was emptied, as was asked", slog.Int("records", len(ids)))
+	p.log.InfoContext(ctx, "the secret store was emptied, as was asked", slog.Int("records", records))
 	return os.Remove(mark)
 }

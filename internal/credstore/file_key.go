@@ -59,10 +59,11 @@ func (f *fileStore) key(ctx context.Context) ([]byte, error) {
 	if kind == File {
 		return decodeKey(value)
 	}
-	if f.home == nil || f.home.kind != kind {
-		return nil, &Error{Op: opOpen, Reason: Unavailable, Err: fmt.Errorf("the key of the file store %s is kept in %q, which this process cannot reach", f.dir, kind)}
+	home, err := f.keyStore(kind)
+	if err != nil {
+		return nil, err
 	}
-	key, err := f.home.store.Load(ctx, value)
+	key, err := home.Load(ctx, value)
 	switch {
 	case errors.Is(err, ErrNotFound):
 		return nil, &noKeyError{why: fmt.Sprintf("%s has no %q", kind, value)}
@@ -70,6 +71,14 @@ func (f *fileStore) key(ctx context.Context) ([]byte, error) {
 		return nil, &noKeyError{why: fmt.Sprintf("%q in %s is damaged", value, kind)}
 	}
 	return key, err
+}
+
+// keyStore is the platform store that keeps the key.
+func (f *fileStore) keyStore(kind Kind) (Store, error) {
+	if f.home == nil || f.home.kind != kind {
+		return nil, &Error{Op: opOpen, Reason: Unavailable, Err: fmt.Errorf("the key of the file store %s is kept in %q, which this process cannot reach", f.dir, kind)}
+	}
+	return f.home.store, nil
 }
 
 // keyOrNew is key, or a new one where there is none any more.
