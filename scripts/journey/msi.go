@@ -158,6 +158,11 @@ func (m *msi) upgrades() []named {
 		{"the service runs", m.service("running")},
 		{"the program is 1.1.0", m.version("v1.1.0")},
 		{"it has the same token: nobody stopped it", m.sameToken},
+		{"repair", m.repair},
+		{"the service runs", m.service("running")},
+		{"it answers", m.answering},
+		{"the service has its account, its start type, its command", m.serviceEntry},
+		{"a token without a sign-in", m.newToken},
 		{"one sign-in in all", m.oneSignIn},
 	}
 }
@@ -231,6 +236,11 @@ func (m *msi) uninstall(file string, properties ...string) step {
 // does not.
 func (m *msi) upgrade(ctx context.Context) error {
 	return m.install(m.newer, "RESETSERVICE=1")(ctx)
+}
+
+// repair is what msiexec /fa is on Windows; Wine knows no /fa of a package.
+func (m *msi) repair(ctx context.Context) error {
+	return m.install(m.newer, "REINSTALL=ALL", "REINSTALLMODE=amus")(ctx)
 }
 
 // downgrade wants error 1603 because of the version. Wine shows the sentence that
