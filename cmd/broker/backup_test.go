@@ -251,6 +251,13 @@ func TestABackupWithoutABroker(t *testing.T) {
 		t.Fatal(err)
 	}
 	b.must(exitDone, "import", file, "--passphrase-file", pass)
+	if err := os.Remove(b.path("conf/broker.yaml")); err != nil { // as if it had been cut short: that file comes last
+		t.Fatal(err)
+	}
+	stdout, _ := b.must(exitDone, "import", file, "--passphrase-file", pass)
+	if !strings.Contains(stdout, "Wrote the configuration: "+b.path("conf/broker.yaml")) {
+		t.Error(stdout)
+	}
 }
 
 // withoutSettings removes the configuration, but for the certificate that it names.

@@ -7,6 +7,7 @@ import (
 	"io"
 	"net/http"
 	"os"
+	"slices"
 
 	"github.com/spf13/cobra"
 
@@ -151,10 +152,11 @@ func (i *importing) configuration() (told bool, err error) {
 	}
 	h, held := lifecycle.Holder(places.StateDir)
 	running := held && h.Listen != ""
+	whole := slices.Contains(here, places.ConfigFile) // else an import may have been cut short
 	switch {
 	case i.replaceConfig && running:
 		return false, usagef("a broker is running with the configuration that --replace-config is to replace; stop it first")
-	case i.withoutConfig, running, len(here) > 0 && !i.replaceConfig:
+	case i.withoutConfig, running, whole && !i.replaceConfig:
 		return false, nil
 	}
 	d, err := backup.Open(i.in.File, i.key)
@@ -165,12 +167,17 @@ func (i *importing) configuration() (told bool, err error) {
 		return false, usagef("there is no configuration in this export; leave --replace-config out")
 	case len(d.Files) == 0:
 		return false, nil
+	}
+	inTheWay, err := where.InTheWay(texts(d))
+	switch {
+	case err != nil, len(inTheWay) > 0 && !i.replaceConfig:
+		return false, err
 	case !i.in.DryRun:
 		i.done.ConfigWritten, err = config.Restore(where, texts(d), i.replaceConfig)
 		return false, err
 	}
 	i.done.wouldWrite = true
-	if len(here) > 0 {
+	if whole || len(inTheWay) > 0 {
 		return false, nil
 	}
 	return true, i.preview(d)

@@ -71,54 +71,95 @@ const saved = ".bak"
 
 // Restore writes a configuration from elsewhere to the places of these options,
 // for the owner only. It is checked as a whole before anything is written: what is
-// wrong is an *Error, as Load and Ready give it. Where there are files already the
-// error is of KindConflict, unless replace is set: they are then kept under their
-// names with .bak, and none of them is in force any more.
+// wrong is an *Error, as Load and Ready give it. Where other files are there already
+// the error is of KindConflict, unless replace is set: they are then kept under their
+// names with .bak, and none of them is in force any more. A file that is the same
+// already is left alone, so that a Restore that was cut short is finished by another.
 //
-// The main file is written last, so that a configuration that is there is whole.
+// The main file goes first and comes last, so that one that is there is whole. What
+// fails is taken back.
 func Restore(o Options, texts []Text, replace bool) (written []string, err error) {
-	places, err := o.Places()
+	steps, written, err := o.restoring(texts, replace)
 	if err != nil {
 		return nil, err
 	}
-	before, err := o.Present()
+	for i, s := range steps {
+		err := s.do()
+		if err == nil {
+			continue
+		}
+		for _, done := range slices.Backward(steps[:i]) {
+			err = errors.Join(err, done.undo())
+		}
+		return nil, err
+	}
+	return written, nil
+}
+
+// step is one change on the disk.
+type step struct{ do, undo func() error }
+
+// restoring is what Restore does, in order, and which files that writes.
+func (o Options) restoring(texts []Text, replace bool) (steps []step, written []string, err error) {
+	inTheWay, err := o.InTheWay(texts)
 	switch {
 	case err != nil:
-		return nil, err
-	case len(before) > 0 && !replace:
-		return nil, token.NewError(token.KindConflict, opRestore, fmt.Sprintf("There is a configuration already, with %s.", before[0]))
+		return nil, nil, err
+	case len(inTheWay) > 0 && !replace:
+		return nil, nil, token.NewError(token.KindConflict, opRestore, fmt.Sprintf("There is a configuration already, with %s.", inTheWay[0]))
+	}
+	places, err := o.Places()
+	if err != nil {
+		return nil, nil, err
 	}
 	o.replace = map[string][]byte{}
-	for _, path := range before {
+	for _, path := range inTheWay {
 		o.replace[path] = nil
+		steps = append(steps, step{func() error { return putAside(path) }, func() error { return os.Rename(path+saved, path) }})
 	}
 	for _, t := range texts {
-		path := places.ConfigFile
-		if t.Path != mainText {
-			path = filepath.Join(places.ConfDir, filepath.Base(filepath.FromSlash(t.Path)))
-		}
+		path := t.in(places)
 		o.replace[path] = []byte(t.Text)
-		written = append(written, path)
+		if !t.isAt(path) {
+			written = append(written, path)
+		}
 	}
 	slices.SortFunc(written, func(x, y string) int { return lastIs(places.ConfigFile, x) - lastIs(places.ConfigFile, y) })
+	for _, path := range written {
+		steps = append(steps, step{func() error { return writeOwnerOnly(path, o.replace[path]) }, func() error { return ownerfile.Remove(path) }})
+	}
 	l, err := Load(o)
 	if err == nil {
 		err = l.Ready()
 	}
+	return steps, written, err
+}
+
+// InTheWay lists the files of the configuration that are on the disk and are not
+// the same in texts.
+func (o Options) InTheWay(texts []Text) ([]string, error) {
+	places, err := o.Places()
 	if err != nil {
 		return nil, err
 	}
-	for _, path := range before {
-		if err := putAside(path); err != nil {
-			return nil, err
-		}
+	present, err := o.Present()
+	return slices.DeleteFunc(present, func(path string) bool {
+		return slices.ContainsFunc(texts, func(t Text) bool { return t.in(places) == path && t.isAt(path) })
+	}), err
+}
+
+// in is where the file belongs.
+func (t Text) in(p Places) string {
+	if t.Path == mainText {
+		return p.ConfigFile
 	}
-	for i, path := range written {
-		if err := writeOwnerOnly(path, o.replace[path]); err != nil {
-			return written[:i], err
-		}
-	}
-	return written, nil
+	return filepath.Join(p.ConfDir, filepath.Base(filepath.FromSlash(t.Path)))
+}
+
+// isAt reports whether this is what stands in a file.
+func (t Text) isAt(path string) bool {
+	data, err := readFile(path)
+	return err == nil && string(data) == t.Text
 }
 
 func lastIs(last, path string) int {
@@ -133,6 +174,9 @@ func putAside(path string) error {
 	err := ownerfile.Remove(path + saved)
 	if err == nil || errors.Is(err, fs.ErrNotExist) {
 		err = os.Rename(path, path+saved)
+	}
+	if err == nil {
+		err = ownerfile.SyncDir(filepath.Dir(path))
 	}
 	if err != nil {
 		return writeError(opRestore, path+saved, err)
