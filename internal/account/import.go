@@ -3,6 +3,7 @@ package account
 import (
 	"context"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/m365-token-broker/broker/internal/token"
@@ -51,12 +52,18 @@ func (b *Book) Import(ctx context.Context, s Saved, replace bool) Outcome {
 	err := b.exclusively(ctx, func() error {
 		b.mu.Lock()
 		weighed, rec, old := b.weigh(s, replace)
+		replaced := others(old, rec)
 		b.mu.Unlock()
 		o = weighed
 		if !o.Fate.Changes() {
 			return nil
 		}
 		err := b.saveAndVerify(ctx, rec)
+		for _, id := range replaced { // the newest of several would be the account at the next start
+			if err == nil {
+				err = b.cfg.Store.Delete(ctx, id)
+			}
+		}
 		if err == nil && b.enter(s, replace, rec, old) {
 			return nil
 		}
@@ -76,6 +83,15 @@ func (b *Book) Import(ctx context.Context, s Saved, replace bool) Outcome {
 		}
 	}
 	return o
+}
+
+// others are the records in the store that one replaces and does not overwrite. The
+// caller holds mu.
+func others(old *entry, by record) []string {
+	if old == nil {
+		return nil
+	}
+	return slices.DeleteFunc(append([]string{old.rec.id()}, old.shadowed...), func(id string) bool { return id == by.id() })
 }
 
 // weigh decides, and gives the record to write and the entry that it replaces;

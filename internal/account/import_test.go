@@ -98,6 +98,25 @@ func TestImportOnAnEmptyMachine(t *testing.T) {
 	}
 }
 
+// An older sign-in that was wanted stays wanted after a restart, also where it has
+// a record of its own in the store.
+func TestTheWantedSignInOutlivesARestart(t *testing.T) {
+	store := newStore()
+	b := open(t, store, nil)
+	all := exported(t) // before the sign-in here
+	keep(t, b, "", "bob@x")
+	bob := all[0]
+	bob.Grant.App.ClientID = "another"
+	bob.Grant.SignedInOn = time.Now().Add(-time.Hour).Round(0)
+	if o := b.Import(t.Context(), bob, true); o.Fate != FateUpdated {
+		t.Fatalf("%+v", o)
+	}
+	g, err := open(t, store, nil).Grant("bob@x")
+	if err != nil || g.App != bob.Grant.App {
+		t.Errorf("after a restart: %+v, %v", g.App, err)
+	}
+}
+
 // Of two sign-ins of one person the newer stays; of one sign-in the token that
 // came later does.
 func TestTheNewerSignInStays(t *testing.T) {
