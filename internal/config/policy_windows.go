@@ -68,6 +68,9 @@ func readValue(k registry.Key, name string) (any, error) {
 		return registry.ExpandString(text)
 	case registry.DWORD, registry.QWORD:
 		number, _, err := k.GetIntegerValue(name)
+		if err != nil && !errors.Is(err, registry.ErrNotExist) {
+			return PolicyType("number of a wrong length"), nil // whoever wrote it chose the length
+		}
 		return number, err
 	case registry.MULTI_SZ:
 		list, _, err := k.GetStringsValue(name)

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"testing"
+	"unsafe"
 
 	"github.com/google/go-cmp/cmp"
 	"golang.org/x/sys/windows"
@@ -40,6 +41,7 @@ func TestReadPolicyKey(t *testing.T) {
 		root.SetQWordValue("dialects.sidecar", 1),
 		root.SetStringsValue("pipe_users", []string{`CONTOSO\svc-crm`, `CONTOSO\größe`}),
 		root.SetBinaryValue("tenant", []byte{1}),
+		setShort(root, "audit.file"),
 		mandatory.SetStringValue("telemetry.log_level", "debug"),
 		ops.SetStringValue("username", "ops@contoso.com"),
 	} {
@@ -57,6 +59,7 @@ func TestReadPolicyKey(t *testing.T) {
 		Values: values{
 			"listen": "127.0.0.1:1", "ca_file": os.Getenv("SystemRoot") + `\corporate.pem`, "dialects.azd": uint64(0), "dialects.sidecar": uint64(1),
 			"pipe_users": []string{`CONTOSO\svc-crm`, `CONTOSO\größe`}, "tenant": PolicyType("REG_BINARY"),
+			"audit.file": PolicyType("number of a wrong length"),
 		},
 		Keys: map[string]PolicyKey{
 			"Mandatory": {Values: values{"telemetry.log_level": "debug"}, Keys: leaf},
@@ -68,6 +71,21 @@ func TestReadPolicyKey(t *testing.T) {
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Error(diff)
 	}
+}
+
+// setShort writes a REG_DWORD of two bytes, as a faulty program could.
+func setShort(k registry.Key, name string) error {
+	wide, err := windows.UTF16PtrFromString(name)
+	if err != nil {
+		return err
+	}
+	data := []byte{1, 0}
+	set := windows.NewLazySystemDLL("advapi32.dll").NewProc("RegSetValueExW")
+	code, _, _ := set.Call(uintptr(k), uintptr(unsafe.Pointer(wide)), 0, registry.DWORD, uintptr(unsafe.Pointer(&data[0])), uintptr(len(data)))
+	if code != 0 {
+		return windows.Errno(code)
+	}
+	return nil
 }
 
 // TestMachinePolicy reads the real one, which says what it likes, and may not exist.

@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"path/filepath"
 	"reflect"
+	"slices"
 	"sync/atomic"
 	"time"
 
@@ -198,6 +199,11 @@ func (w *Watcher) take(ctx context.Context) error {
 	w.current.Store(after)
 	if len(changes) > 0 {
 		w.report(ctx, changes)
+	}
+	for _, warning := range after.Warnings {
+		if !slices.Contains(before.Warnings, warning) { // else it was told
+			w.cfg.Logger.WarnContext(ctx, "a setting needs a look", slog.String("warning", warning))
+		}
 	}
 	return nil
 }

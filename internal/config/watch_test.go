@@ -124,6 +124,21 @@ func TestWatch(t *testing.T) {
 	}
 }
 
+// What is worth a look since the settings were read again is told, once.
+func TestWatchWarns(t *testing.T) {
+	h := newHome(t, map[string]string{"broker.yaml": minimal})
+	w := watch(t, h.load())
+	h.write("conf.d/a.yml", "accounts: {}\n")
+	for range 2 {
+		if err := w.Reload(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if log := w.log.String(); strings.Count(log, "a.yml: is not read; drop-ins end in .yaml") != 1 {
+		t.Errorf("the log:\n%s", log)
+	}
+}
+
 func TestWatchRefuses(t *testing.T) {
 	h := newHome(t, map[string]string{"broker.yaml": minimal})
 	w := watch(t, h.load())
