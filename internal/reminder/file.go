@@ -80,7 +80,7 @@ func decode(data []byte) (stored, error) {
 }
 
 // save writes down what was told, where that has changed. A disk that is full
-// keeps nobody from being told.
+// keeps nobody from being told, and is warned of once.
 func (r *Reminder) save(ctx context.Context) {
 	if !r.dirty {
 		return
@@ -89,10 +89,10 @@ func (r *Reminder) save(ctx context.Context) {
 	if err == nil {
 		err = ownerfile.Write(r.path, append(data, '\n'))
 	}
-	if err != nil {
+	if err != nil && !r.failed {
 		r.cfg.Log.WarnContext(ctx, "it cannot be written down what people were told of the accounts; after a restart they may hear it again",
 			slog.String("file", FileName), slog.Any("error", err))
-		return
 	}
-	r.dirty = false
+	r.failed = err != nil
+	r.dirty = r.failed
 }

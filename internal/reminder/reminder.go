@@ -64,10 +64,11 @@ type Config struct {
 
 // Reminder tells people what accounts need. Its zero value is not ready.
 type Reminder struct {
-	cfg   Config
-	path  string
-	told  map[string]told // by account ID; only Run uses it
-	dirty bool
+	cfg    Config
+	path   string
+	told   map[string]told // by account ID; only Run uses it
+	dirty  bool
+	failed bool // the last try to save
 }
 
 // lookEvery is how often the accounts are looked at.

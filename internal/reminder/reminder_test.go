@@ -162,7 +162,7 @@ func TestAFileThatCannotBeWritten(t *testing.T) {
 			t.Fatal(err)
 		}
 		r.run(10 * time.Minute)
-		if events := r.took(); len(events) != 1 || !strings.Contains(r.log.String(), "cannot be written down") {
+		if events := r.took(); len(events) != 1 || strings.Count(r.log.String(), "cannot be written down") != 1 {
 			t.Errorf("%+v, %s", events, &r.log)
 		}
 	})

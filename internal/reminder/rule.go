@@ -51,6 +51,7 @@ const ReasonNotSignedIn = "not_signed_in"
 // step is the rule: what was told of the account from now on, and whether that is
 // news for people, a first time, a reminder or an end.
 func step(a Account, t told, now time.Time) (after told, news bool) {
+	t = t.by(now)
 	need, ahead := a.need(t, now)
 	switch {
 	case need == Unknown:
@@ -91,6 +92,20 @@ func step(a Account, t told, now time.Time) (after told, news bool) {
 	t.Repeat++
 	t.Next = next(t, now) // several may have passed while no broker ran: they are one
 	return t, true
+}
+
+// by is what was told as if no clock had been ahead of now.
+func (t told) by(now time.Time) told {
+	if t.Since.After(now) {
+		t.Since = now
+	}
+	if t.SaidOn.After(now) {
+		t.SaidOn = now
+	}
+	if t.Next.After(now.Add(weekly)) {
+		t.Next = next(t, now)
+	}
+	return t
 }
 
 // need is what the account needs, as far as is known: where it was seen to need

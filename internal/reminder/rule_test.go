@@ -185,3 +185,32 @@ func TestAnEndIsToldBefore(t *testing.T) {
 		}
 	}
 }
+
+// What was told by a clock that was years ahead keeps nobody from hearing more.
+func TestAClockThatWasAhead(t *testing.T) {
+	t.Parallel()
+	ahead := start.Add(1000 * day)
+	a := Account{Need: SignIn}
+	was, _ := step(a, told{}, ahead)
+	was, news := step(a, was, ahead.Add(hour))
+	if !news {
+		t.Fatal("it was not told at all")
+	}
+	now := start
+	for want := range 2 { // it goes on as if it had been told now
+		if was, news = step(a, was, now); news != (want == 1) || was.Since.After(now) || was.Next.Sub(now) > day {
+			t.Errorf("at %v: %v, %+v", now, news, was)
+		}
+		now = now.Add(30 * time.Minute)
+	}
+	for _, at := range []time.Time{ahead, now.Add(day)} { // it was ahead for a reminder only
+		was, _ = step(a, was, at)
+	}
+	if was.Next.Sub(now) > 2*day {
+		t.Errorf("after a day: %+v", was)
+	}
+	now = now.Add(2 * day)
+	if was, news = step(Account{Need: Nothing, GoodOn: now}, was, now.Add(time.Minute)); !news || was != (told{}) {
+		t.Errorf("well again: %v, %+v", news, was)
+	}
+}
