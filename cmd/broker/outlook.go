@@ -148,12 +148,15 @@ func (p *parts) reach(ctx context.Context) mapiadapter.Reason {
 		if err != nil {
 			continue
 		}
-		on, err := p.entra.Reach(ctx, u.Scheme+"://"+u.Host)
+		l, err := p.entra.LookAt(ctx, u.Scheme+"://"+u.Host)
+		if l.Problem != nil {
+			err = l.Problem
+		}
 		switch {
 		case err != nil:
 			p.log.DebugContext(ctx, "not reached", slog.Any("error", err))
 			return mapiadapter.ReasonNetwork
-		case !on.IsZero() && time.Since(on).Abs() > clockError:
+		case !l.On.IsZero() && time.Since(l.On).Abs() > clockError:
 			return mapiadapter.ReasonClock
 		}
 	}

@@ -82,14 +82,8 @@ func certificateHelp(host string, err error) string {
 // untrustedHelp names the issuer of a certificate that nothing vouches for.
 func untrustedHelp(host string, cert *x509.Certificate) string {
 	issuer := "an unknown issuer"
-	if cert != nil {
-		name := cert.Issuer.CommonName
-		if name == "" && len(cert.Issuer.Organization) > 0 {
-			name = cert.Issuer.Organization[0]
-		}
-		if name = readable(name, 80); name != "" {
-			issuer = fmt.Sprintf("%q", name)
-		}
+	if name := IssuerOf(cert); name != "" {
+		issuer = fmt.Sprintf("%q", name)
 	}
 	return fmt.Sprintf("The certificate of %s was issued by %s, which this machine does not trust; if that is your TLS inspection, set ca_file to its root certificate.", host, issuer)
 }

@@ -35,8 +35,9 @@ type Look struct {
 	Problem     *token.Error // nil: there is no obstacle
 }
 
-// LookAt asks the host at base (https://host[:port]) for nothing, as Reach does,
-// and tells what it met on the way.
+// LookAt asks the host at base (https://host[:port]) for nothing, by the way that
+// requests to the authority take, and tells what it met there. Any HTTP answer will
+// do. Nothing secret is sent, and nothing that is answered is kept.
 func (c *Client) LookAt(ctx context.Context, base string) (Look, error) {
 	ctx, cancel := context.WithTimeout(ctx, c.wire.timeout)
 	defer cancel()

@@ -77,6 +77,35 @@ func TestLookAt(t *testing.T) {
 	}
 }
 
+// Nothing is sent, any answer will do, and its Date is the host's time.
+func TestLookAtAsksForNothing(t *testing.T) {
+	noon := time.Date(2026, 11, 22, 12, 0, 0, 0, time.UTC)
+	var asked []string
+	srv, _, ca := tlsAuthority(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		asked = append(asked, r.Method+" "+r.URL.Path+" "+r.Header.Get("Authorization"))
+		w.Header().Set("Date", noon.Format(http.TimeFormat))
+		if len(asked) > 1 {
+			w.Header().Set("Date", "yesterday")
+		}
+		http.Error(w, "nothing here", http.StatusNotFound)
+	}))
+	roots, err := Roots(ca)
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := New(Config{Roots: roots})
+	defer c.Close()
+	if l, err := c.LookAt(t.Context(), srv.URL); err != nil || l.Problem != nil || !l.On.Equal(noon) {
+		t.Errorf("%+v, %v", l, err)
+	}
+	if l, err := c.LookAt(t.Context(), srv.URL); err != nil || l.Problem != nil || !l.On.IsZero() {
+		t.Errorf("without a time: %+v, %v", l, err)
+	}
+	if got := strings.Join(asked, ", "); got != "HEAD / , HEAD / " {
+		t.Errorf("asked %q", got)
+	}
+}
+
 func TestObstacleOf(t *testing.T) {
 	for want, err := range map[Obstacle]error{
 		ObstacleName: &net.DNSError{IsNotFound: true},
