@@ -507,6 +507,35 @@ func TestTheFilesOfThePage(t *testing.T) {
 	}
 }
 
+// What the document lists has a word on the page, and the checks an order.
+func TestThePageHasAWordForEachState(t *testing.T) {
+	text, err := pageFiles.ReadFile("ui/view.js")
+	if err != nil {
+		t.Fatal(err)
+	}
+	doc, err := loadDocument()
+	if err != nil {
+		t.Fatal(err)
+	}
+	check := doc.spec.Components.Schemas["DoctorCheck"].Value.Properties["result"]
+	schemas := doc.spec.Components.Schemas
+	for table, values := range map[string][]any{
+		`states = \{.*?\};`: schemas["AccountState"].Value.Enum, `phases = \{.*?\};`: schemas["MapiPhase"].Value.Enum,
+		`access = \{.*?\};`: schemas["MapiFreshness"].Value.Enum, `results = \{.*?\};`: check.Value.Enum, `order = \[.*?\]`: check.Value.Enum,
+	} {
+		words := regexp.MustCompile(`(?s)const ` + table).Find(text)
+		if words == nil || len(values) == 0 {
+			t.Errorf("view.js has no %s, or the document none", table)
+			continue
+		}
+		for _, v := range values {
+			if !regexp.MustCompile(`\b` + v.(string) + `(?:: |")`).Match(words) {
+				t.Errorf("%s has nothing for %s", table, v)
+			}
+		}
+	}
+}
+
 // The picture has a rectangle for each run of dark modules, and no other.
 func TestTheQRCode(t *testing.T) {
 	s := newPageStack(t)

@@ -86,7 +86,7 @@ func (c *chromium) listen(from *os.File) {
 			ID     int
 			Method string
 			Params struct {
-				Entry            struct{ Level, Source, Text string }
+				Entry            struct{ Level, Source, Text, URL string }
 				ExceptionDetails struct {
 					Text      string
 					Exception struct{ Description string }
@@ -102,7 +102,7 @@ func (c *chromium) listen(from *os.File) {
 		case m.Method == "Runtime.exceptionThrown":
 			c.errors = append(c.errors, p.ExceptionDetails.Text+" "+p.ExceptionDetails.Exception.Description)
 		case m.Method == "Log.entryAdded" && p.Entry.Level == "error":
-			c.errors = append(c.errors, p.Entry.Source+": "+p.Entry.Text)
+			c.errors = append(c.errors, p.Entry.Source+": "+p.Entry.Text+" "+p.Entry.URL)
 		}
 		if w := c.waiting[m.ID]; m.ID > 0 && w != nil {
 			delete(c.waiting, m.ID)

@@ -7,6 +7,7 @@ import (
 	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"syscall"
 	"time"
@@ -32,6 +33,8 @@ func walk(program, browser, pictures string) error {
 	w.looksAround()
 	w.lostIt()
 	w.strangers()
+	w.hostileText()
+	w.forgot()
 	w.signedOut()
 	w.ended()
 	return w.err
@@ -54,7 +57,7 @@ func (w *world) cameIn() {
 	w.try(func() error { return w.page.open("about:blank") })
 	w.try(func() error { return w.page.open(link) })
 	w.shows("This link was used already")
-	w.clean("401")
+	w.clean("status of 401")
 	w.picture("closed", 1000, false)
 	w.enter()
 }
@@ -97,6 +100,14 @@ func (w *world) looksAround() {
 	w.press("Check now")
 	w.shows("Checking …")
 	w.shows("To do:")
+	w.picture("doctor", 1000, false)
+	w.try(func() error { // what is wrong stands first
+		got, err := w.page.eval(`[...document.querySelectorAll(".checks .badge")].map((b) => b.innerText).filter((t, i, all) => t !== all[i - 1]).join()`)
+		if err == nil && !regexp.MustCompile(`^(Problem,)?(Warning,)?(OK)?(,?Skipped)?$`).MatchString(got) {
+			err = fmt.Errorf("the checks stand in the order %s", got)
+		}
+		return err
+	})
 	w.enter()
 	w.shows("copies new orders")
 	w.shows("Outlook targets")
@@ -170,7 +181,70 @@ func (w *world) strangers() {
 	}
 	w.try(func() error { _, err := w.page.eval(`location.href = "` + at + `/ui/"`); return err })
 	w.shows("The broker answers no web page but its own")
-	w.try(func() error { w.page.complaints(); return nil }) // all of the above
+	w.try(func() error { return w.page.open("about:blank") }) // so that nothing of it, as its icon, is still on its way
+	w.try(func() error { w.page.complaints(); return nil })   // all of the above
+}
+
+// hostileText is HTML where a name or a note should be.
+func (w *world) hostileText() {
+	const text = `<img src=x onerror="alert(1)"><b>bold</b><a href="javascript:alert(1)">link</a>`
+	w.says("consumers", "add", "hostile", "--account", "ops", "--resource", "graph", "--note", text)
+	w.enter()
+	w.shows(text)
+	w.finds(`main :is(img, b, a)`, 0)
+	w.clean("")
+}
+
+// forgot ends the session while a question is open: nothing of what was true stays.
+func (w *world) forgot() {
+	w.press("Sign out")
+	w.shows("Sign ops out?")
+	w.try(func() error {
+		_, err := w.page.eval(`fetch("/ui/session", {method: "DELETE", headers: {"X-Broker-CSRF": sessionStorage.getItem("csrf")}}).then((r) => {
+			if (r.status !== 204) throw new Error("status " + r.status);
+			document.dispatchEvent(new Event("visibilitychange"));
+		})`)
+		return err
+	})
+	w.isBare()
+	w.enter() // and while it looks
+	w.try(func() error {
+		_, err := w.page.eval(`window.fetch = ((ask) => async (...args) => {
+			const answer = await ask(...args);
+			if (args[0].endsWith("consumers")) await new Promise((done) => setTimeout(done, 500));
+			return answer;
+		})(window.fetch); document.dispatchEvent(new Event("visibilitychange"))`)
+		return err
+	})
+	w.press("Leave")
+	w.shows("You have left this page")
+	w.try(func() error { _, err := w.page.eval(`new Promise((done) => setTimeout(done, 1000))`); return err })
+	w.isBare()
+	w.clean("status of 401")
+}
+
+// isBare wants the page to be closed, and nothing on it.
+func (w *world) isBare() {
+	w.shows("This page is closed.")
+	w.finds(`dialog[open], main *`, 0)
+	w.try(func() error {
+		got, err := w.page.eval(`document.body.textContent + JSON.stringify({...sessionStorage})`)
+		if err == nil && regexp.MustCompile(`\bops\b|alice|csrf`).MatchString(got) {
+			err = fmt.Errorf("the closed page still has %s", got)
+		}
+		return err
+	})
+}
+
+// finds counts the elements that a selector matches.
+func (w *world) finds(selector string, want int) {
+	w.try(func() error {
+		got, err := w.page.eval(fmt.Sprintf("document.querySelectorAll(%q).length", selector))
+		if err == nil && got != fmt.Sprint(want) {
+			err = fmt.Errorf("%s: %s of them, want %d", selector, got, want)
+		}
+		return err
+	})
 }
 
 // signedOut signs alice in and out again, at the page.

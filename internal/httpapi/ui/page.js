@@ -45,7 +45,9 @@ const json = async (...args) => (await call(...args)).json();
 // end leaves nothing of what was true on the page.
 function end(why) {
   sessionStorage.clear();
-  Object.assign(state, { over: why, csrf: "", status: null, consumers: [], signIn: null, failed: "", lost: false });
+  byId("ask").close();
+  for (const id of ["ask-title", "ask-text"]) byId(id).textContent = "";
+  Object.assign(state, { over: why, csrf: "", status: null, consumers: [], signIn: null, failed: "", lost: false, doctor: { running: false } });
   draw();
 }
 
@@ -84,6 +86,7 @@ async function look() {
   if (state.over) return;
   try {
     const [status, list] = await Promise.all([json("GET", "api/status"), json("GET", "api/consumers")]);
+    if (state.over) return; // since it was asked
     Object.assign(state, { status, consumers: list.consumers, lost: false, seen: new Date() });
   } catch (err) {
     meet(err);
@@ -256,7 +259,7 @@ function say(text) {
 function draw() {
   const s = state.status;
   fill(byId("notice"), notice());
-  fill(byId("said"), state.said);
+  fill(byId("said"), !state.over && state.said);
   fill(byId("about"), s ? view.about(s) : "");
   byId("leave").hidden = Boolean(state.over) || !state.csrf;
   byId("main").className = state.lost ? "old" : "";

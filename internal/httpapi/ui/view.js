@@ -104,13 +104,14 @@ export function signIn(x) {
   return s.flow === "browser" ? box(...browserSteps(s)) : box(...deviceSteps(s, x));
 }
 
-const outside = (uri, text) => h("a", { href: uri, target: "_blank", rel: "noopener noreferrer" }, text);
+// outside is a link to the web. What is none is shown as it is.
+const outside = (uri, text = uri) => /^https?:\/\//.test(uri) ? h("a", { href: uri, target: "_blank", rel: "noopener noreferrer" }, text) : h("code", null, uri);
 
 function deviceSteps(s, x) {
   return [
     h("div", { class: "steps" },
       h("ol", null,
-        h("li", null, "Open this page, on this machine or any other device: ", link(s.verification_uri)),
+        h("li", null, "Open this page, on this machine or any other device: ", outside(s.verification_uri)),
         h("li", null, "Enter this code there:", h("div", null, h("code", { class: "code" }, s.user_code), button(x.copied ? "Copied" : "Copy", "copy"))),
         h("li", null, "Sign in and confirm. This page shows when it is done.")),
       x.qr && h("img", { class: "qr", src: x.qr, alt: `QR code of ${s.verification_uri}` })),
@@ -126,11 +127,6 @@ function browserSteps(s) {
     s.problem && trouble("warn", commands(s.problem.detail), " The sign-in goes on."),
     waiting(s, button("Use a code instead", "sign-in-device")),
   ];
-}
-
-// link shows a link only where it is one for the web.
-function link(uri) {
-  return /^https?:\/\//.test(uri) ? outside(uri, uri) : h("code", null, uri);
 }
 
 function waiting(s, other) {
@@ -210,14 +206,14 @@ export function problems(list) {
     since(p.at), ", ", [p.account, p.resource].filter(Boolean).join(" "), ": ", commands(p.problem.detail)))));
 }
 
-const results = { ok: ["ok", "OK"], warning: ["warn", "Warning"], problem: ["bad", "Problem"] };
+const results = { ok: ["ok", "OK"], warning: ["warn", "Warning"], problem: ["bad", "Problem"], skipped: ["quiet", "Skipped"] };
 
 export function doctor(d) {
   const head = h("div", { class: "head" }, h("h2", { id: "doctor" }, "Doctor"),
     button(d.running ? "Checking …" : "Check now", "doctor", { disabled: d.running }));
-  const order = ["problem", "warning", "ok"], report = d.report;
+  const order = ["problem", "warning", "ok", "skipped"], report = d.report;
   return h("section", { "data-key": "doctor", "aria-labelledby": "doctor" }, head,
-    !report && !d.failed && h("p", { class: "soft" }, d.running ? "This takes up to 20 seconds." : "Looks at the store, the network, the clock and more, and says what to do."),
+    !report && !d.failed && h("p", { class: "soft" }, d.running ? "This takes up to 15 seconds." : "Looks at the store, the network, the clock and more, and says what to do."),
     d.failed && trouble("bad", commands(d.failed)),
     report && h("p", { class: "soft" }, `At ${d.at}: `, report.ok ? "nothing is a problem." : "there is something to do."),
     report && h("ul", { class: "list checks" }, [...report.checks].sort((a, b) => order.indexOf(a.result) - order.indexOf(b.result)).map((c) => {
