@@ -591,7 +591,7 @@ type Export struct {
 
 // ExportRequest defines model for ExportRequest.
 type ExportRequest struct {
-	// Accounts Which accounts. Left out means all that are signed in.
+	// Accounts The accounts to export. Left out means all that are signed in.
 	Accounts []AccountName `json:"accounts,omitempty,omitzero"`
 
 	// Passphrase What the file is encrypted with. 12 characters or more.

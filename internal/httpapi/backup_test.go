@@ -160,6 +160,10 @@ func TestImportsThatAreRefused(t *testing.T) {
 	if b.imported != nil || strings.Contains(s.log.String(), "CANARY") {
 		t.Errorf("imported %v; the log: %s", b.imported, s.log)
 	}
+	none := s.post("/v1/export", `{"passphrase":"`+testPassphrase+`","accounts":[]}`)
+	if text := string(read(t, none)); none.StatusCode != http.StatusBadRequest || !strings.Contains(text, `accounts\" is empty; it takes the accounts to export.`) {
+		t.Errorf("nobody to export: %d %s", none.StatusCode, text)
+	}
 	if res := s.post("/v1/export", `{"passphrase":"CANARY"}`); res.StatusCode != http.StatusBadRequest {
 		t.Errorf("a short passphrase: %d", res.StatusCode)
 	}

@@ -23,7 +23,7 @@ func explain(err error) error {
 		return badRequest(member + " is missing.")
 	case "type", "nullable", "oneOf", "enum", "minimum", "maximum":
 		return badRequest(member + " must be " + wanted(e.Schema) + meant(": ", e.Schema) + ".")
-	case "minLength":
+	case "minLength", "minItems":
 		return badRequest(member + " is empty" + meant("; it takes ", e.Schema) + ".")
 	case "maxLength":
 		return badRequest(fmt.Sprintf("%s is too long: it may hold %d characters.", member, value(e.Schema.MaxLength)))
