@@ -197,11 +197,20 @@ func (m *msi) exampleIsGood(ctx context.Context) error {
 	return err
 }
 
-func (*msi) logonTask(ctx context.Context) error {
+// logonTask wants no encoding in the file, besides: Windows refuses "UTF-8" there,
+// as schtasks gives it a text of UTF-16; Wine does not look.
+func (m *msi) logonTask(ctx context.Context) error {
+	text, err := os.ReadFile(m.unix(installedIn + `\logon-task.xml`))
+	if err != nil {
+		return err
+	}
+	if strings.Contains(string(text), "encoding=") {
+		return errors.New("logon-task.xml names an encoding")
+	}
 	if _, err := wine(ctx, "schtasks.exe", "/create", "/tn", serviceName, "/xml", installedIn+`\logon-task.xml`); err != nil {
 		return err
 	}
-	_, err := wine(ctx, "schtasks.exe", "/delete", "/tn", serviceName, "/f")
+	_, err = wine(ctx, "schtasks.exe", "/delete", "/tn", serviceName, "/f")
 	return err
 }
 
