@@ -3,6 +3,8 @@ package ownerfile
 import (
 	"crypto/sha1" //nolint:gosec // Windows makes the SID of a service with it
 	"encoding/binary"
+	"io/fs"
+	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
@@ -79,6 +81,16 @@ func (s standing) administered() bool {
 // strange reports whether somebody owns it who is none of those.
 func (s standing) strange(known []string) bool {
 	return !slices.Contains(append(known, sidSystem, sidAdministrators, sidTrustedInstaller), s.owner)
+}
+
+// link refuses a symbolic link or a junction where the administrators do not have
+// the directory yet: every user can make one, to a place that he may not change
+// himself, and it would get the access list, or to one of his own, once it has it.
+func link(path string, mode fs.FileMode) error {
+	if mode&(fs.ModeSymlink|fs.ModeIrregular) == 0 {
+		return nil
+	}
+	return &AccessError{Path: path, Problem: "is a link to another place", Command: `cmd /c dir /al "` + filepath.Dir(path) + `" to see where to, then remove it`}
 }
 
 // judge says what is wrong with a file that should be private; "" is nothing. The

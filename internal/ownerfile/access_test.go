@@ -1,6 +1,7 @@
 package ownerfile
 
 import (
+	"io/fs"
 	"strings"
 	"testing"
 )
@@ -98,5 +99,16 @@ func TestAdministered(t *testing.T) {
 	}
 	if s := (standing{owner: malSID}); !s.strange([]string{annSID}) || s.strange([]string{malSID}) {
 		t.Error("who is known is no stranger")
+	}
+}
+
+func TestLink(t *testing.T) {
+	for mode, want := range map[fs.FileMode]bool{
+		0o600: false, fs.ModeDir | 0o700: false,
+		fs.ModeSymlink: true, fs.ModeIrregular: true, // a junction is irregular to Go
+	} {
+		if got := link(`C:\ProgramData\M365TokenBroker`, mode) != nil; got != want {
+			t.Errorf("%v: %v", mode, got)
+		}
 	}
 }

@@ -3,6 +3,7 @@ package ownerfile
 import (
 	"fmt"
 	"io/fs"
+	"os"
 	"path/filepath"
 	"slices"
 	"unsafe"
@@ -54,6 +55,13 @@ func describe(sd *windows.SECURITY_DESCRIPTOR) (s standing, err error) {
 // share gives dir, and what is in it, the access. What somebody else put there
 // before is refused: he could change it for ever, and has chosen what it says.
 func share(dir string, a Access) error {
+	info, err := os.Lstat(dir)
+	if err == nil {
+		err = link(dir, info.Mode()) // before anything is asked of it: Windows answers for the other place
+	}
+	if err != nil {
+		return err
+	}
 	before, err := standingOf(dir)
 	if err != nil {
 		return err
@@ -61,7 +69,13 @@ func share(dir string, a Access) error {
 	known := append(slices.Concat(a.Full, a.Read), ownSID())
 	var below []string
 	err = filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {
-		if err != nil || d.Type()&fs.ModeSymlink != 0 {
+		if err != nil {
+			return err
+		}
+		if err := link(path, d.Type()); err != nil {
+			if before.administered() {
+				return nil // their own; it keeps the list that it has
+			}
 			return err
 		}
 		s, err := standingOf(path)

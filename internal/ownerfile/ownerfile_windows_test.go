@@ -3,6 +3,7 @@ package ownerfile
 import (
 	"errors"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -147,5 +148,26 @@ func TestAudit(t *testing.T) {
 	}
 	if !strings.HasPrefix(ownSID(), "S-1-") {
 		t.Errorf("we are %s", ownSID())
+	}
+}
+
+// TestShareRefusesLinks needs links, which Wine 8 does not make.
+func TestShareRefusesLinks(t *testing.T) {
+	dir := t.TempDir()
+	elsewhere, linked := filepath.Join(dir, "elsewhere"), filepath.Join(dir, "linked")
+	if err := os.Mkdir(elsewhere, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if out, err := exec.CommandContext(t.Context(), "cmd.exe", "/c", "mklink", "/j", linked, elsewhere).CombinedOutput(); err != nil {
+		t.Skipf("this Windows makes no junction: %v, %s", err, out)
+	}
+	if info, err := os.Lstat(linked); err != nil || info.IsDir() {
+		t.Skipf("this Windows made no junction: %v, %v", info, err)
+	}
+	for _, path := range []string{linked, dir} {
+		var access *AccessError
+		if err := Share(path, Access{}); !errors.As(err, &access) || access.Path != linked {
+			t.Errorf("Share(%s): %v", path, err)
+		}
 	}
 }
