@@ -130,6 +130,9 @@ func (o Options) withGOOS() Options {
 func (o Options) Places() (Places, error) {
 	o = o.withGOOS()
 	exists := func(path string) bool { _, err := os.Stat(path); return err == nil }
+	if abs, err := filepath.Abs(o.ConfigPath); err == nil && o.ConfigPath != "" && o.GOOS == runtime.GOOS {
+		o.ConfigPath = abs // so that it is known for the machine-wide one
+	}
 	p, err := Locate(o.GOOS, o.ConfigPath, o.StateDir, o.getenv, exists)
 	if err != nil {
 		return p, err

@@ -9,7 +9,7 @@ import (
 type Places struct {
 	ConfigFile string // may not exist, see Required
 	Required   bool   // the config file was named, by flag or environment, so it must exist
-	Shared     bool   // it is the machine-wide file under %ProgramData%
+	Shared     bool   // it is the machine-wide file under %ProgramData%, however that was named
 	Service    bool   // StateDir is that of the machine's service, and the secret store another account's
 	ConfDir    string // conf.d beside the config file; may not exist
 	StateDir   string // owner-only; may not exist yet
@@ -20,8 +20,8 @@ type Places struct {
 //	config file   --config, BROKER_CONFIG, on Windows %ProgramData%\M365TokenBroker\broker.yaml
 //	              if it exists, else <user config dir>/m365-token-broker/broker.yaml
 //	state dir     --state-dir, BROKER_STATE_DIR, on Windows the directory "state" beside the
-//	              machine-wide config file, where that file is in use and the directory stands
-//	              there (the service's), else %LocalAppData%\M365TokenBroker;
+//	              machine-wide config file, where that file is in use, by itself or by name, and
+//	              the directory stands there (the service's), else %LocalAppData%\M365TokenBroker;
 //	              elsewhere $XDG_STATE_HOME/m365-token-broker
 //
 // The user config dir is that of os.UserConfigDir. Relative XDG directories are
@@ -32,7 +32,8 @@ func Locate(goos, configFlag, stateFlag string, getenv func(string) string, exis
 	l := locator{goos: goos, getenv: getenv}
 	var p Places
 	var problems []Problem
-	switch shared := l.join(getenv("ProgramData"), "M365TokenBroker", "broker.yaml"); {
+	shared := l.join(getenv("ProgramData"), "M365TokenBroker", "broker.yaml")
+	switch {
 	case configFlag != "":
 		p.ConfigFile, p.Required = configFlag, true
 	case getenv("BROKER_CONFIG") != "":
@@ -44,6 +45,9 @@ func Locate(goos, configFlag, stateFlag string, getenv func(string) string, exis
 	}
 	if p.ConfigFile == "" {
 		problems = append(problems, Problem{Text: fmt.Sprintf("there is no place for the config file, because %s; use --config or set BROKER_CONFIG", l.homeVars("config"))})
+	}
+	if p.Required && l.same(p.ConfigFile, shared) {
+		p.Shared = true // whoever names the service's file means the service
 	}
 	p.ConfDir = l.join(l.dir(p.ConfigFile), "conf.d")
 	switch {
@@ -130,6 +134,13 @@ func (l locator) join(base string, elem ...string) string {
 		sep, cut = `\`, `\/`
 	}
 	return strings.Join(append([]string{strings.TrimRight(base, cut)}, elem...), sep)
+}
+
+// same reports whether two paths are one to Windows; elsewhere no file is the
+// machine-wide one.
+func (l locator) same(a, b string) bool {
+	plain := func(s string) string { return strings.ReplaceAll(s, "/", `\`) }
+	return l.goos == "windows" && b != "" && strings.EqualFold(plain(a), plain(b))
 }
 
 // dir is filepath.Dir for the given system.

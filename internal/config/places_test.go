@@ -42,6 +42,12 @@ func TestLocate(t *testing.T) {
 		{"Windows service, another config file", "windows", `D:\b.yaml`, "", win, shared + "|" + state, Places{
 			ConfigFile: `D:\b.yaml`, Required: true, ConfDir: `D:\conf.d`, StateDir: `C:\Users\ann\AppData\Local\M365TokenBroker`,
 		}},
+		{"Windows service, its config file by name", "windows", `c:/programdata/M365TokenBroker\broker.yaml`, "", win, state, Places{
+			ConfigFile: `c:/programdata/M365TokenBroker\broker.yaml`, Required: true, Shared: true, ConfDir: `c:/programdata/M365TokenBroker\conf.d`, StateDir: state, Service: true,
+		}},
+		{"Windows machine-wide, by name in the environment", "windows", "", "", with(win, "BROKER_CONFIG", shared), shared, Places{
+			ConfigFile: shared, Required: true, Shared: true, ConfDir: `C:\ProgramData\M365TokenBroker\conf.d`, StateDir: `C:\Users\ann\AppData\Local\M365TokenBroker`,
+		}},
 		{"Windows service, another state directory", "windows", "", `D:\s`, win, shared + "|" + state, Places{
 			ConfigFile: shared, Shared: true, ConfDir: `C:\ProgramData\M365TokenBroker\conf.d`, StateDir: `D:\s`,
 		}},
