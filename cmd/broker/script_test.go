@@ -17,6 +17,7 @@ import (
 	"os/signal"
 	"os/user"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -50,6 +51,7 @@ const cheapWork = 4
 //	code N command [args…]    the command must end with exit code N
 //	waitfile file…            waits until the files are there
 //	waitgone file…            waits until they are gone
+//	until REGEXP command…     runs the command until its output has it
 //	pending                   waits for a sign-in that nobody has approved yet
 //	approve [user]            approves the one pending sign-in (alice)
 //	decline                   declines it
@@ -68,7 +70,7 @@ func TestScripts(t *testing.T) {
 		RequireUniqueNames:  true,
 		Setup:               setupScript,
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
-			"code": scriptCode, "waitfile": scriptWait(true), "waitgone": scriptWait(false),
+			"code": scriptCode, "waitfile": scriptWait(true), "waitgone": scriptWait(false), "until": scriptUntil,
 			"pending": func(ts *testscript.TestScript, _ bool, _ []string) { pendingCode(ts) },
 			"approve": scriptApprove, "decline": scriptDecline, "fault": scriptFault, "revoke": scriptRevoke,
 			"setenv": scriptSetenv, "listenon": scriptListen, "program": scriptProgram, "tamper": scriptTamper,
@@ -136,6 +138,18 @@ func scriptWait(there bool) func(*testscript.TestScript, bool, []string) {
 			})
 		}
 	}
+}
+
+func scriptUntil(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) < 2 {
+		ts.Fatalf("usage: until REGEXP command [args...]")
+	}
+	want, err := regexp.Compile(args[0])
+	ts.Check(err)
+	eventually(ts, "wait for "+args[0], func() bool {
+		ts.Check(ts.Exec(args[1], args[2:]...))
+		return want.MatchString(ts.ReadFile("stdout"))
+	})
 }
 
 // control calls the sandbox's control API.
