@@ -286,7 +286,7 @@ func betweenFaults(w *world) []planted {
 	return []planted{
 		{name: "a forwarder takes every Host", want: finding{nameGate, "takes a foreign Host header (HTTP 200)", "rewrites Host", resultProblem}, plant: forward(func(rw http.ResponseWriter, r *http.Request, to http.Handler) { to.ServeHTTP(rw, r) })},
 		{name: "localhost is filtered", want: finding{nameGate, "does not answer to the name localhost:", "hosts file", resultProblem}, plant: forward(func(rw http.ResponseWriter, r *http.Request, to http.Handler) {
-			if strings.HasPrefix(r.Host, "localhost") || strings.HasPrefix(r.Host, foreignHost) {
+			if strings.HasPrefix(r.Host, "localhost") || strings.HasPrefix(r.Host, httpapi.ProbeHost) {
 				http.Error(rw, "filtered", http.StatusForbidden)
 				return
 			}

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/m365-token-broker/broker/internal/httpapi"
 	"github.com/m365-token-broker/broker/internal/peer"
 )
 
@@ -68,12 +69,9 @@ func (d *doctor) holderOf(ctx context.Context, address string) (who string, isBr
 // problemType is what the gate refuses with.
 const problemType = "application/problem+json"
 
-// foreignHost is a name that a page could have resolved to this machine (DNS
-// rebinding).
-const foreignHost = "attacker.example"
-
-// gate asks the broker by each of its names, and by one that is none. Nothing
-// secret is sent: the probe needs no key.
+// gate asks the broker by each of its names, and by one that is none, as a page
+// could have one resolved to this machine (DNS rebinding). Nothing secret is sent:
+// the probe needs no key.
 func (d *doctor) gate(ctx context.Context, listen string) {
 	if !d.only.has(nameGate) {
 		return
@@ -99,7 +97,7 @@ func (d *doctor) gate(ctx context.Context, listen string) {
 			"See that localhost is 127.0.0.1 in the hosts file, that no other program has the port on ::1, and that no filter stands before loopback; or let programs use "+listen+".")
 		return
 	}
-	if status, _ := livez(ctx, listen, net.JoinHostPort(foreignHost, port)); status != http.StatusForbidden {
+	if status, _ := livez(ctx, listen, net.JoinHostPort(httpapi.ProbeHost, port)); status != http.StatusForbidden {
 		d.found(nameGate, resultProblem, fmt.Sprintf("What answers at %s takes a foreign Host header (%s), so that a web page could reach it.", listen, shownStatus(status)),
 			"Find what stands before the broker and rewrites Host (a port forwarder, a debugging proxy), and end it.")
 		return
@@ -117,7 +115,7 @@ func shownStatus(status int) string {
 // askGate sends what the gate of a broker refuses in its own words: a request of a
 // web page.
 func askGate(ctx context.Context, address, host string) (status int, kind string) {
-	return livez(ctx, address, host, "Origin", "http://"+foreignHost)
+	return livez(ctx, address, host, "Origin", "http://"+httpapi.ProbeHost)
 }
 
 // livez asks who listens at address whether it lives, by the name host.

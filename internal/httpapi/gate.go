@@ -66,6 +66,17 @@ func (s *Server) gate(w http.ResponseWriter, r *http.Request) (reason string, er
 	return "", nil
 }
 
+// ProbeHost is the Host with which `broker doctor` tries whether a foreign one is
+// refused. No page can have it, as no name ends like that (RFC 6761).
+const ProbeHost = "doctor.invalid"
+
+// isProbe reports whether what the gate refused was only that trial: it asks for
+// nothing, and is no attack that somebody should be told of.
+func isProbe(reason string, r *http.Request) bool {
+	host, _, err := net.SplitHostPort(r.Host)
+	return err == nil && reason == gateHost && host == ProbeHost && r.Method == http.MethodGet && r.RequestURI == "/livez"
+}
+
 func refuse(reason, detail string) (string, error) {
 	return reason, token.NewError(token.KindDenied, "gate", detail)
 }

@@ -198,6 +198,33 @@ func TestGateOfLocalListeners(t *testing.T) {
 	s.problem(s.do(call{path: "/livez", ctx: ctx, header: http.Header{"Origin": {"null"}}}), http.StatusForbidden, token.KindDenied)
 }
 
+// The doctor's trial is refused as an attack is, and is not told as one; all that
+// differs from it is.
+func TestTheDoctorsTrial(t *testing.T) {
+	s := newStack(t)
+	trial := func(path, host, referer string) {
+		t.Helper()
+		s.problem(s.do(call{path: path, change: func(r *http.Request) {
+			r.Host = host
+			if referer != "" {
+				r.Header.Set("Referer", referer)
+			}
+		}}), http.StatusForbidden, token.KindDenied)
+	}
+	trial("/livez", ProbeHost+":8477", "")
+	trial("/livez", ProbeHost+":8477", "http://"+ProbeHost) // the host goes before
+	if len(s.refused) > 0 || s.log.String() != "" {
+		t.Errorf("refused %v, log %s", s.refused, s.log)
+	}
+	trial("/v1/token", ProbeHost+":8477", "")
+	trial("/livez?x", ProbeHost+":8477", "")
+	trial("/livez", "x."+ProbeHost+":8477", "")
+	trial("/livez", testHost, "http://"+ProbeHost)
+	if s.refused[gateHost] != 3 || s.refused[gateReferer] != 1 {
+		t.Errorf("refused %v", s.refused)
+	}
+}
+
 func TestTheGateComesBeforeTelemetryAndKeys(t *testing.T) {
 	s := newStack(t, func(c *Config) {
 		c.Wrap = func(http.Handler) http.Handler {

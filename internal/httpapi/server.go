@@ -193,6 +193,12 @@ func (s *Server) serve(w http.ResponseWriter, r *http.Request) {
 		pageHeaders(h)
 	}
 	if why, err := s.gate(w, r); err != nil {
+		if isProbe(why, r) { // refused as any other, and nobody is told
+			p := ProblemOf(token.AsError(err))
+			p.Instance = requestID(w)
+			s.send(w, p)
+			return
+		}
 		if s.cfg.GateRefused != nil {
 			s.cfg.GateRefused(r.Context(), why)
 		}
