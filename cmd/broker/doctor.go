@@ -59,6 +59,9 @@ The exit code is 1 where something is a problem, and 0 otherwise, warnings or no
 			ctx, stop := signal.NotifyContext(cmd.Context(), os.Interrupt, syscall.SIGTERM)
 			defer stop()
 			d := newDoctorOf(o, &place, only)
+			if err := bundle.check(cmd); err != nil {
+				return err
+			}
 			if err := d.look(ctx); err != nil {
 				return err
 			}
@@ -225,7 +228,7 @@ func (d *doctor) look(ctx context.Context) error {
 		a = d.away(ctx, usable && key)
 	}
 	if a == nil {
-		d.skip("It cannot be looked at before the problems above are solved.", append(examinedNames(), nameAccounts, nameConsumers, nameOutlook)...)
+		d.skip(blindText, append(examinedNames(), nameAccounts, nameConsumers, nameOutlook)...)
 		return nil
 	}
 	d.ask(ctx, a)

@@ -30,6 +30,23 @@ func (b *bundleFlags) add(cmd *cobra.Command) {
 	cmd.Flags().BoolVar(&b.force, "force", false, "overwrite the file of --bundle")
 }
 
+// check refuses what cannot be written, before the doctor looks at anything.
+func (b *bundleFlags) check(cmd *cobra.Command) error {
+	switch {
+	case b.file != "":
+	case b.force:
+		return usagef("--force overwrites the file of --bundle, and there is none; name it with --bundle")
+	case cmd.Flags().Changed("bundle"):
+		return usagef("--bundle needs the name of a file")
+	default:
+		return nil
+	}
+	if err := checkTarget(b.file, b.force); err != nil {
+		return usagef("--bundle: %w", err)
+	}
+	return nil
+}
+
 // How much of what grows goes into a bundle.
 const (
 	bundleLog   = 2000    // lines of the log
@@ -45,9 +62,6 @@ type entry struct {
 
 // pack writes the bundle and says what is in it.
 func (d *doctor) pack(r httpapi.DoctorReport, b bundleFlags) error {
-	if _, err := os.Lstat(b.file); err == nil && !b.force {
-		return usagef("--bundle %s: the file exists; name another, or overwrite it with --force", b.file)
-	}
 	entries, err := d.entries(r)
 	if err != nil {
 		return err
@@ -107,6 +121,9 @@ func (d *doctor) entries(r httpapi.DoctorReport) ([]entry, error) {
 	err := errors.Join(add("doctor.json", r), add("version.json", readBuild()), add("config.json", d.settings()))
 	if d.status != nil {
 		err = errors.Join(err, add("status.json", d.status))
+	}
+	if d.dir == "" { // nor is there one of these, and no other directory has them
+		return all, err
 	}
 	if counts := auditCounts(auditDir(d.dir)); counts != nil {
 		err = errors.Join(err, add("audit.json", counts))

@@ -102,7 +102,7 @@ func TestDoctorBundle(t *testing.T) {
 	if all := unpacked(t, file); strings.Contains(all["doctor.txt"], nameLoginHost) || !strings.Contains(all["doctor.txt"], nameConfig) {
 		t.Errorf("only config was asked for: %s", all["doctor.txt"])
 	}
-	if code, _, _ := w.run("doctor", "--bundle", filepath.Join(t.TempDir(), "none", "x.zip"), "--check", "config"); code != exitFailed {
+	if code, _, _ := w.run("doctor", "--bundle", filepath.Join(t.TempDir(), "none", "x.zip"), "--check", "config"); code != exitUsage {
 		t.Errorf("written into no directory: code %d", code)
 	}
 }

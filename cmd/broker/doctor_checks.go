@@ -31,6 +31,9 @@ func (d *doctor) ask(ctx context.Context, a *api) {
 		d.found(nameAccounts, resultProblem, "The accounts cannot be listed: "+sentence(err), "")
 	} else {
 		d.checks = append(d.checks, accountChecks(accounts, len(targets) > 0, time.Now())...)
+		for _, name := range strangers(d.only, "account/", accounts, func(a httpapi.Account) string { return a.Account }) {
+			d.found("account/"+name, resultProblem, "There is no account "+name+".", "See which there are with: broker accounts")
+		}
 	}
 	d.meetUsers(accounts, targets)
 	d.askConsumers(ctx, a, accounts)
@@ -43,6 +46,9 @@ func (d *doctor) ask(ctx context.Context, a *api) {
 	}
 	for _, t := range targets {
 		d.checks = append(d.checks, mapiChecks(t)...)
+	}
+	for _, name := range strangers(d.only, "outlook/", targets, func(t httpapi.MapiTarget) string { return t.Target }) {
+		d.found("outlook/"+name, resultProblem, "There is no Outlook target "+name+".", "See which there are with: broker mapi status")
 	}
 }
 

@@ -38,6 +38,9 @@ func (d *doctor) askConsumers(ctx context.Context, a *api, accounts []httpapi.Ac
 		look.started = d.status.StartedAt
 	}
 	d.checks = append(d.checks, look.all(list)...)
+	for _, name := range strangers(d.only, "consumer/", list, func(c httpapi.Consumer) string { return c.Name }) {
+		d.found("consumer/"+name, resultProblem, "There is no consumer "+name+".", "See which there are with: broker consumers list")
+	}
 }
 
 // consumerLook is what consumers are held against.

@@ -136,8 +136,11 @@ func ewsAnswer(host string, status int, h http.Header) check {
 		c.Remedy = "Correct resources.ews.base_url in the configuration."
 	case status == http.StatusTooManyRequests || status == http.StatusServiceUnavailable:
 		c.Result, c.Text, c.Remedy = resultWarning, fmt.Sprintf("%s wants fewer requests at the moment (HTTP %d).", host, status), "Try again later."
-	default: // also a SOAP fault: then Exchange has let the question in
+	case status < http.StatusMultipleChoices || status == http.StatusInternalServerError: // a SOAP fault: Exchange has let the question in
 		c.Result, c.Text = resultOK, host+" lets Exchange Web Services in with this account's token."
+	default:
+		c.Result, c.Text = resultWarning, fmt.Sprintf("%s answers a request of Exchange Web Services with HTTP %d, which does not say whether it lets them in.", host, status)
+		c.Remedy = "See whether a proxy answers in Exchange's place (see what is said of proxy and tls), and try again later."
 	}
 	return c
 }

@@ -115,6 +115,26 @@ func TestWanted(t *testing.T) {
 	if got := (wanted{"ews/ops"}).ofBroker(); !slices.Equal(got, []string{"ews"}) {
 		t.Errorf("the broker is asked for %q", got)
 	}
+	names := func(all []check) (out []string) {
+		for _, c := range all {
+			out = append(out, c.Name)
+		}
+		return out
+	}
+	all := append([]check{{Name: "dns", Result: resultOK}, {Name: "tls", Result: resultProblem}, {Name: "disk", Result: resultProblem}}, skipped(later("tls"), "tenant")...)
+	if got := names(wanted{"tenant"}.only(slices.Clone(all))); !slices.Equal(got, []string{"tls", "tenant"}) {
+		t.Errorf("without what is in its way: %q", got)
+	}
+	all = append(all, skipped(blindText, "store")...)
+	if got := names(wanted{"store"}.only(slices.Clone(all))); !slices.Equal(got, []string{"tls", "disk", "store"}) {
+		t.Errorf("without what is in its way: %q", got)
+	}
+	if got := names(wanted{"disk"}.only(slices.Clone(all))); !slices.Equal(got, []string{"disk"}) {
+		t.Errorf("more than was asked for: %q", got)
+	}
+	if got := names(wanted(nil).only(slices.Clone(all))); len(got) != len(all) {
+		t.Errorf("less than all: %q", got)
+	}
 }
 
 // What Microsoft's certificates look like, and what is told of others.
@@ -167,8 +187,8 @@ func TestTenantAndRegistrationChecks(t *testing.T) {
 	}
 }
 
-// What Exchange can answer: only refusals count, since a SOAP fault means that it
-// has let the question in.
+// What Exchange can answer: a SOAP fault means that it has let the question in, and
+// what comes from somebody between says nothing.
 func TestEWSAnswer(t *testing.T) {
 	for status, want := range map[int]finding{
 		200: {text: "lets Exchange Web Services in", result: resultOK},
@@ -176,6 +196,8 @@ func TestEWSAnswer(t *testing.T) {
 		403: {text: "lacks the permission", remedy: "EWS.AccessAsUser.All", result: resultProblem},
 		404: {text: "has no Exchange Web Services", remedy: "base_url", result: resultProblem},
 		503: {text: "wants fewer requests", remedy: "later", result: resultWarning},
+		302: {text: "HTTP 302, which does not say", remedy: "proxy", result: resultWarning},
+		502: {text: "HTTP 502, which does not say", remedy: "proxy", result: resultWarning},
 	} {
 		if got := ewsAnswer("outlook", status, http.Header{}); !want.is(got) {
 			t.Errorf("%d: %+v", status, got)

@@ -92,15 +92,42 @@ func (w wanted) check() error {
 	return nil
 }
 
+// strangers are the names behind prefix that somebody asked for, and that none of
+// these has: nothing would be said of them.
+func strangers[T any](w wanted, prefix string, those []T, name func(T) string) []string {
+	var out []string
+	for _, one := range w {
+		asked, of := strings.CutPrefix(one, prefix)
+		if of && !slices.ContainsFunc(those, func(t T) bool { return name(t) == asked }) {
+			out = append(out, asked)
+		}
+	}
+	return out
+}
+
 // ofBroker is what of it the broker is asked for.
 func (w wanted) ofBroker() []string {
 	return slices.DeleteFunc(examinedNames(), func(name string) bool { return !w.has(name) })
 }
 
-// only leaves the checks that were asked for.
+// only leaves the checks that were asked for, and the problems for which one of
+// them could not be made: without those, all would look well.
 func (w wanted) only(all []check) []check {
-	return slices.DeleteFunc(all, func(c check) bool { return !w.has(c.Name) })
+	blind := false
+	also := slices.Clone(w)
+	for _, c := range all {
+		blind = blind || w.has(c.Name) && c.Text == blindText
+		for _, name := range checkNames() {
+			if len(w) > 0 && w.has(c.Name) && c.Text == later(name) {
+				also = append(also, name)
+			}
+		}
+	}
+	return slices.DeleteFunc(all, func(c check) bool { return !also.has(c.Name) && (!blind || c.Result != resultProblem) })
 }
+
+// blindText is said of all that no broker can be asked for.
+const blindText = "It cannot be looked at before the problems above are solved."
 
 // later says why a check could not be made.
 func later(name string) string {

@@ -115,20 +115,25 @@ func (e *export) checkFile() error {
 		}
 		return nil
 	}
-	dir := filepath.Dir(e.file)
+	return checkTarget(e.file, e.force)
+}
+
+// checkTarget refuses a file that cannot be written, or must not be replaced.
+func checkTarget(file string, replace bool) error {
+	dir := filepath.Dir(file)
 	if info, err := os.Stat(dir); err != nil || !info.IsDir() {
-		return usagef("there is no directory %s to write %s to", dir, filepath.Base(e.file))
+		return usagef("there is no directory %s to write %s to; make it, or give another name", dir, filepath.Base(file))
 	}
-	info, err := os.Lstat(e.file)
+	info, err := os.Lstat(file)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
 		return nil
 	case err != nil:
 		return err
 	case !info.Mode().IsRegular():
-		return usagef("%s is no regular file", e.file)
-	case !e.force:
-		return usagef("%s exists already; give another name, or --force to replace it", e.file)
+		return usagef("%s is no regular file; give another name", file)
+	case !replace:
+		return usagef("%s exists already; give another name, or --force to replace it", file)
 	}
 	return nil
 }
