@@ -129,6 +129,7 @@ func systemFaults(t *testing.T, book *faultBook) {
 		{logonChecks(logon{user: user, groups: []string{sidNetwork}}, credstore.Wincred, false), planted{name: "a network logon", want: finding{nameLogon, "error 1312", "interactive logon", resultProblem}}},
 		{logonChecks(logon{user: user, groups: []string{sidBatch}}, credstore.Wincred, false), planted{name: "a scheduled task", want: finding{nameLogon, "a batch logon", "password", resultWarning}}},
 		{logonChecks(logon{user: sidSystem}, credstore.File, true), planted{name: "LocalSystem", want: finding{nameLogon, "as LocalSystem, which has no mailbox", "mailbox account", resultProblem}}},
+		{logonChecks(logon{user: sidVirtual + "1-2-3-4-5"}, credstore.Wincred, true), planted{name: "a virtual account", want: finding{nameLogon, "own virtual account, which has no mailbox", "mailbox account", resultProblem}}},
 		{logonChecks(logon{user: user, elevated: true}, credstore.Wincred, true), planted{name: "administrator rights", want: finding{nameLogon, "administrator rights", "broker agent", resultWarning}}},
 		{logonChecks(logon{err: errors.New("denied")}, credstore.Wincred, true), planted{name: "an unknown logon", want: finding{nameLogon, "cannot be found out", "store", resultWarning}}},
 		{accountChecks([]httpapi.Account{{Account: "ops", State: httpapi.AccountStateOk}}, false, now), planted{name: "a sign-in is in memory only", want: finding{"account/ops", "is not in the secret store yet", "the store", resultWarning}}},

@@ -2,6 +2,7 @@ package main
 
 import (
 	"slices"
+	"strings"
 
 	"github.com/m365-token-broker/broker/internal/credstore"
 	"github.com/m365-token-broker/broker/internal/httpapi"
@@ -29,6 +30,7 @@ const (
 	sidSystem      = "S-1-5-18"
 	sidLocalSvc    = "S-1-5-19"
 	sidNetworkSvc  = "S-1-5-20"
+	sidVirtual     = "S-1-5-80-" // the virtual account of a service begins like that
 )
 
 // logonChecks say what the logon is good for, with this store, and with Outlook
@@ -67,14 +69,16 @@ func logonChecks(l logon, store credstore.Kind, outlook bool) []check {
 }
 
 func isServiceAccount(sid string) bool {
-	return sid == sidSystem || sid == sidLocalSvc || sid == sidNetworkSvc
+	return strings.HasPrefix(sid, sidVirtual) || sid == sidSystem || sid == sidLocalSvc || sid == sidNetworkSvc
 }
 
 func wellKnown(sid string) string {
-	switch sid {
-	case sidSystem:
+	switch {
+	case strings.HasPrefix(sid, sidVirtual):
+		return "the service's own virtual account"
+	case sid == sidSystem:
 		return "LocalSystem"
-	case sidLocalSvc:
+	case sid == sidLocalSvc:
 		return "LocalService"
 	default:
 		return "NetworkService"

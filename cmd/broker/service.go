@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -62,6 +63,14 @@ On Linux, a unit of systemd does the same.`,
 	onlySubcommands(cmd)
 	cmd.AddCommand(s.newInstall(), s.newUninstall(), s.newStart(), s.newStop(), s.newStatus(), s.newRun(), s.newConfigure())
 	return cmd
+}
+
+// checkWait refuses a time that nobody can wait.
+func checkWait(wait time.Duration) error {
+	if wait <= 0 || wait > maxServiceWait {
+		return usagef("--wait %v is out of range; it can be up to 1h, and more than 0s", wait)
+	}
+	return nil
 }
 
 // supported refuses where there are no services of Windows.

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -18,8 +19,9 @@ import (
 
 // How long start and stop wait by themselves, and how often they say so.
 const (
-	serviceWait   = time.Minute
-	serviceSpeaks = 5 * time.Second
+	serviceWait    = time.Minute
+	maxServiceWait = time.Hour
+	serviceSpeaks  = 5 * time.Second
 )
 
 // logLines is how much of the log is shown where a start failed.
@@ -36,7 +38,7 @@ shows the last lines of its log. It needs an administrator.`,
 		Example: "  broker service start\n  broker service start --wait 2m",
 		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			if err := s.supported(); err != nil {
+			if err := cmp.Or(checkWait(wait), s.supported()); err != nil {
 				return err
 			}
 			return s.start(cmd.Context(), wait)
@@ -83,7 +85,7 @@ func (s *services) newStop() *cobra.Command {
 		Example: "  broker service stop",
 		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			if err := s.supported(); err != nil {
+			if err := cmp.Or(checkWait(wait), s.supported()); err != nil {
 				return err
 			}
 			return s.stop(cmd.Context(), wait)
@@ -201,7 +203,8 @@ when --purge is given.`,
 }
 
 func (s *services) uninstall(ctx context.Context, purge, yes bool) error {
-	dir, _, state := config.ServicePlaces(s.o.asService().env.getenv)
+	dir, _, _ := config.ServicePlaces(s.o.asService().env.getenv)
+	state := s.stateDir()
 	if purge && !yes {
 		if !s.o.interactive() {
 			return usagef("--purge removes %s with all in it; without a terminal to ask, it needs --yes", dir)
@@ -211,7 +214,8 @@ func (s *services) uninstall(ctx context.Context, purge, yes bool) error {
 		}
 	}
 	m := s.tools.manager
-	if _, err := m.Look(s.name); err != nil {
+	facts, err := m.Look(s.name)
+	if err != nil {
 		return err
 	}
 	if _, err := os.Stat(state); purge && err == nil {
@@ -221,8 +225,12 @@ func (s *services) uninstall(ctx context.Context, purge, yes bool) error {
 	}
 	if err := s.stop(ctx, serviceWait); err != nil {
 		if f, looked := m.Look(s.name); looked != nil || f.State != lifecycle.ServiceStopped {
-			return err
+			return errors.Join(err, askNoMore(state)) // it goes on, with its sign-ins
 		}
+	}
+	if purge && stillAsked(state) {
+		fmt.Fprintf(s.o.env.stderr, "warning: the secret store was not emptied, as only the running service can do that; sign-ins in the Credential Manager of %s stay there. "+
+			"To remove them, install the service as that account again, start it, and uninstall it with --purge while it runs.\n", facts.Account)
 	}
 	steps := []step{
 		{what: "service", vital: true, do: func() error { return m.Order(s.name, lifecycle.OrderDelete) }},
@@ -244,6 +252,9 @@ func (s *services) uninstall(ctx context.Context, purge, yes bool) error {
 		return fmt.Errorf("remove the configuration and the state: %w", err)
 	}
 	s.say("\n%s is removed.", dir)
+	if rel, err := filepath.Rel(dir, state); err != nil || !filepath.IsLocal(rel) {
+		s.say("The state is elsewhere and stays; remove it yourself: %s", state)
+	}
 	return nil
 }
 

@@ -107,24 +107,31 @@ func (i *installing) readable() error {
 		}
 		*path = abs
 	}
-	_, err := loadConfig(i.o)
+	var set []string
+	if i.listen != "" {
+		set = append(set, "listen="+i.listen)
+	}
+	_, err := i.settings(set...)
 	return err
 }
 
 // fit refuses an account that cannot do what is configured.
-func (i *installing) fit(account string) error {
-	names := i.targets()
+func (s *services) fit(account string) error {
+	names := s.targets()
 	if len(names) == 0 || lifecycle.HasPassword(account) {
 		return nil
 	}
 	return token.NewError(token.KindInvalidRequest, "", fmt.Sprintf(
-		"Outlook targets are configured (%s), and %s has no Outlook: profile, tokens and secret store belong to the account of the mailbox, and nobody can log on as %s to start Outlook. Install the service as that account: --account DOMAIN\\user",
+		"Outlook targets are configured (%s), and %s has no Outlook: profile, tokens and secret store belong to the account of the mailbox, and nobody can log on as %s to start Outlook. Make it run as that account: broker service install --account DOMAIN\\user",
 		strings.Join(names, ", "), account, account))
 }
 
 // spec is the service as it is to be. Its password is asked for only where the
 // account is a new one.
 func (i *installing) spec(account string, same bool) (lifecycle.ServiceSpec, error) {
+	if i.passwordFile != "" && !lifecycle.HasPassword(account) {
+		return lifecycle.ServiceSpec{}, usagef("--password-file: %s has no password; name the account whose password it is with --account", account)
+	}
 	program, err := i.tools.program()
 	if err != nil {
 		return lifecycle.ServiceSpec{}, err
@@ -165,7 +172,11 @@ func (i *installing) password(account string) (token.Secret, error) {
 			return token.Secret{}, fmt.Errorf("read --password-file: %w", err)
 		}
 		line, _, _ := strings.Cut(strings.TrimPrefix(string(raw), "\ufeff"), "\n")
-		return token.NewSecret(strings.TrimSuffix(line, "\r")), nil
+		password := token.NewSecret(strings.TrimSuffix(line, "\r"))
+		if password.IsZero() {
+			return password, usagef("the first line of %s is empty; it must be the password of %s", i.passwordFile, account)
+		}
+		return password, nil
 	}
 	in, ok := i.o.env.stdin.(*os.File)
 	if !ok || !i.o.interactive() {

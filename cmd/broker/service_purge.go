@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 
 	"github.com/m365-token-broker/broker/internal/credstore"
+	"github.com/m365-token-broker/broker/internal/lifecycle"
 	"github.com/m365-token-broker/broker/internal/ownerfile"
 )
 
@@ -24,6 +25,23 @@ func askToPurge(stateDir string) error {
 		return fmt.Errorf("ask the broker to remove its secrets: %w", err)
 	}
 	return nil
+}
+
+// askNoMore takes the mark back.
+func askNoMore(stateDir string) error {
+	err := os.Remove(filepath.Join(stateDir, purgeMark))
+	if errors.Is(err, fs.ErrNotExist) {
+		err = nil
+	}
+	return err
+}
+
+// stillAsked reports whether the mark is there although the broker has ended, and
+// one has ever run there: then nobody took its secrets along.
+func stillAsked(stateDir string) bool {
+	_, asked := os.Lstat(filepath.Join(stateDir, purgeMark))
+	_, ran := os.Lstat(lifecycle.AdminKeyPath(stateDir))
+	return asked == nil && ran == nil
 }
 
 // purge removes every record of the secret store where the mark says so, and the

@@ -3,8 +3,10 @@ package main
 import (
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -36,7 +38,8 @@ func (s *services) newConfigure() *cobra.Command {
 type, its description, the event source, and the rights on the directory under
 %ProgramData%; an account of yours gets the right to log on as a service. broker service
 install does the same; an installer that makes the service by itself runs this, and so
-can an administrator who changed the service's account.`,
+can an administrator who changed the service's account. It leaves the account as it is,
+and warns where that has no Outlook and Outlook targets are configured.`,
 		Example: `  broker service configure
   broker service configure --start auto
   broker service configure --start keep     after an upgrade`,
@@ -49,7 +52,13 @@ can an administrator who changed the service's account.`,
 			if err != nil {
 				return err
 			}
-			return s.configure(facts.Account, lifecycle.StartType(start))
+			if err := s.configure(facts.Account, lifecycle.StartType(start)); err != nil {
+				return err
+			}
+			if err := s.fit(facts.Account); err != nil { // an upgrade must not fail for it, and this cannot change it
+				fmt.Fprintf(s.o.env.stderr, "warning: %s\n", sentence(err))
+			}
+			return nil
 		},
 	}
 	startFlag(cmd, &start, lifecycle.StartDelayed, startKeep)
@@ -146,10 +155,26 @@ func (s *services) mayLogOn(sid string) error {
 	return nil
 }
 
+// settings are those of the service, with more than it has been told; empty where
+// its configuration is still to be written. Those of the person who runs this
+// command are not the service's.
+func (s *services) settings(set ...string) (*config.Loaded, error) {
+	o := s.o.asService()
+	o.set = append(slices.Clone(o.set), set...)
+	p, err := places(o)
+	if err != nil {
+		return nil, err
+	}
+	if _, err := os.Stat(p.ConfigFile); errors.Is(err, fs.ErrNotExist) && s.o.config == "" && s.o.env.getenv("BROKER_CONFIG") == "" {
+		return &config.Loaded{}, nil
+	}
+	return loadConfig(o)
+}
+
 // targets are the names of the Outlook targets in the service's settings; none
 // where they cannot be read.
 func (s *services) targets() []string {
-	loaded, err := loadConfig(s.o)
+	loaded, err := s.settings()
 	if err != nil {
 		return nil
 	}

@@ -28,6 +28,7 @@ type scriptedManager struct {
 	refuse map[lifecycle.ServiceSetting]uint32
 	ends   *lifecycle.ServiceFacts // how a start goes wrong
 	denied bool
+	stuck  bool // it does not stop
 }
 
 func (m *scriptedManager) error(op string, code uint32) error {
@@ -77,6 +78,8 @@ func (m *scriptedManager) Order(_ string, o lifecycle.ServiceOrder) error {
 		m.facts.State, m.facts.Win32, m.facts.Code = lifecycle.ServiceStopped, m.ends.Win32, m.ends.Code
 	case o == lifecycle.OrderStart:
 		m.facts.State, m.facts.PID, m.facts.Win32 = lifecycle.ServiceRunning, 4711, 0
+	case o == lifecycle.OrderStop && m.stuck:
+		return m.error(op, lifecycle.CodeAccessDenied)
 	case o == lifecycle.OrderStop && !runs:
 		return m.error(op, lifecycle.CodeNotActive)
 	case o == lifecycle.OrderStop:
@@ -234,6 +237,9 @@ func TestServiceForOutlook(t *testing.T) {
 	if !slices.Contains(w.did, `logon SID(CONTOSO\svc)`) || slices.Contains(w.manager.tuned, lifecycle.SettingDelayed) {
 		t.Errorf("done: %q, set: %q", w.did, w.manager.tuned)
 	}
+	w.manager.facts.Account = "LocalSystem" // somebody changed it, or an installer did
+	w.want(0, []string{"configure"}, "done     rights on", "warning: Outlook targets are configured (archive), and LocalSystem has no Outlook", `broker service install --account DOMAIN\user`)
+	w.manager.facts.Account = `CONTOSO\svc`
 	w.want(0, []string{"install"}, "was there") // the account and its password stay
 	if w.manager.facts.Account != `CONTOSO\svc` || w.manager.spec.Account != "" {
 		t.Errorf("%+v", w.manager.spec)

@@ -55,6 +55,9 @@ func running(o *options) (*api, error) {
 	if err != nil {
 		return nil, err
 	}
+	if places.Service {
+		return ofService(places.StateDir)
+	}
 	h, ok := lifecycle.Holder(places.StateDir)
 	if !ok || h.Listen == "" {
 		return nil, token.NewError(token.KindConflict, "", "No broker runs, and the page is a running broker's; start one with `broker serve`, and try again.")
