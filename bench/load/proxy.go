@@ -58,6 +58,18 @@ func runProxy(ctx context.Context, b *bench, p proxyPlan, out io.Writer) error {
 	if err := m.small(ctx, "http://"+bare.address, p.calls, out); err != nil {
 		return err
 	}
+	awake, err := startSelf(ctx, "awake")
+	if err != nil {
+		return err
+	}
+	_, err = fmt.Fprint(out, "\nThe same with the cores kept awake between the calls:\n\n")
+	if err == nil {
+		err = m.small(ctx, "http://"+bare.address, p.calls, out)
+	}
+	awake.stop()
+	if err != nil {
+		return err
+	}
 	return m.large(ctx, p.bytes, out)
 }
 

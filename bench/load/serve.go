@@ -18,13 +18,15 @@ import (
 )
 
 // serve is a child process: "echo", "collector", "resource" or "reverse". It listens on a free port of
-// loopback, prints the address, and ends when its standard input does.
+// loopback, prints the address, and ends when its standard input does. "awake" listens to nobody.
 func serve(ctx context.Context, args []string) error {
 	if len(args) != 1 {
 		return errors.New("serve what?")
 	}
 	var handler http.Handler
 	switch args[0] {
+	case "awake":
+		return awake()
 	case "echo":
 		handler = bareEcho()
 	case "collector":
