@@ -121,15 +121,12 @@ func (s *Straight) send(l *line, r *http.Request) (*http.Response, error) {
 // gone says that nothing came back; what else was wrong is part of the text.
 func gone(err error) error { return fmt.Errorf("%w: %w", errGone, err) }
 
-// maxInformational is how many 1xx answers may come before the answer, as in
-// net/http.
-const maxInformational = 5
-
 // readAnswer reads the header of the answer, and tells the trace of the request
-// of each 1xx answer before it: httputil.ReverseProxy passes those on.
+// of each 1xx answer before it: httputil.ReverseProxy passes those on. All of them
+// together may be as long as one header.
 func readAnswer(ctx context.Context, l *line, r *http.Request) (*http.Response, error) {
 	trace := httptrace.ContextClientTrace(ctx)
-	for range maxInformational {
+	for {
 		res, err := http.ReadResponse(l.r, r)
 		switch {
 		case errors.Is(err, errHeader):
@@ -150,7 +147,6 @@ func readAnswer(ctx context.Context, l *line, r *http.Request) (*http.Response, 
 			}
 		}
 	}
-	return nil, errAnswer
 }
 
 // answerBody is the body of an answer. Where it has ended, the line is free for

@@ -154,7 +154,7 @@ func TestStraightBadAnswer(t *testing.T) {
 		"a bad field":      {"HTTP/1.1 200 OK\r\n" + secret + "\r\n\r\n", errAnswer},
 		"too long":         {"HTTP/1.1 200 OK\r\nX: " + strings.Repeat(secret, 400) + "\r\n\r\n", errHeader},
 		"changes protocol": {"HTTP/1.1 101 Switching Protocols\r\nUpgrade: " + secret + "\r\n\r\n", errUpgrade},
-		"1xx without end":  {strings.Repeat("HTTP/1.1 103 Early Hints\r\n\r\n", 9), errAnswer},
+		"1xx without end":  {strings.Repeat("HTTP/1.1 103 Early Hints\r\n\r\n", 99), errHeader},
 		"cut off":          {"HTTP/1.1 200 OK\r\nX: " + secret, io.ErrUnexpectedEOF},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -181,7 +181,7 @@ func TestStraightBodyCutOff(t *testing.T) {
 // TestStraightEarlyHints: 1xx answers are told to the trace; the header's limit is
 // for all of them together.
 func TestStraightEarlyHints(t *testing.T) {
-	s := straightOver((&scripted{conns: [][]string{{"HTTP/1.1 103 Early Hints\r\nLink: x\r\n\r\n" + ok2}}}).dial)
+	s := straightOver((&scripted{conns: [][]string{{"HTTP/1.1 103 Early Hints\r\nLink: x\r\n\r\n" + strings.Repeat("HTTP/1.1 102 Processing\r\n\r\n", 9) + ok2}}}).dial)
 	defer s.CloseIdleConnections()
 	var told []int
 	ctx := httptrace.WithClientTrace(t.Context(), &httptrace.ClientTrace{Got1xxResponse: func(code int, _ textproto.MIMEHeader) error {
@@ -190,7 +190,7 @@ func TestStraightEarlyHints(t *testing.T) {
 	}})
 	r, _ := http.NewRequestWithContext(ctx, http.MethodGet, "http://graph.example/", nil)
 	res, err := s.RoundTrip(r)
-	if err != nil || res.StatusCode != http.StatusOK || len(told) != 1 || told[0] != http.StatusEarlyHints {
+	if err != nil || res.StatusCode != http.StatusOK || len(told) != 10 || told[0] != http.StatusEarlyHints || told[9] != http.StatusProcessing {
 		t.Errorf("%v, %v, told %v", res, err, told)
 	}
 }
