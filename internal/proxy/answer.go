@@ -109,12 +109,10 @@ func (x *exchange) relocate(status int, h http.Header) error {
 	return nil
 }
 
+// isRedirect reports whether some client follows Location of an answer with this
+// status; .NET does so at 300.
 func isRedirect(status int) bool {
-	switch status {
-	case http.StatusMovedPermanently, http.StatusFound, http.StatusSeeOther, http.StatusTemporaryRedirect, http.StatusPermanentRedirect:
-		return true
-	}
-	return false
+	return status >= http.StatusMultipleChoices && status < http.StatusBadRequest && status != http.StatusNotModified
 }
 
 func elsewhere(u *url.URL) error {

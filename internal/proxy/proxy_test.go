@@ -288,6 +288,10 @@ func TestLocation(t *testing.T) {
 			t.Errorf("%s: %d %s, want %s", in, res.StatusCode, got, want)
 		}
 	}
+	for _, status = range []int{300, 301, 303, 305, 307, 308, 399} {
+		location = "https://evil.example/"
+		d.problem(d.ask(http.MethodGet, "graph/v1.0/me", nil), token.KindInvalid, "evil.example")
+	}
 	location, status = "https://contoso.sharepoint.example/monitor/1", http.StatusAccepted // work that goes on elsewhere
 	if res := d.ask(http.MethodPost, "graph/copy", nil); res.StatusCode != status || res.Header.Get("Location") != location {
 		t.Errorf("%d %s", res.StatusCode, res.Header.Get("Location"))
