@@ -72,6 +72,11 @@ func (h *serviceHost) service() *lifecycle.Service {
 		Log: h.log, Moved: h.moved, Code: codeOf,
 		Run: func(ctx context.Context, ready func()) error {
 			err := h.run(ctx, ready)
+			_, stuck := errors.AsType[*lifecycle.StuckError](err)
+			if told := ctx.Err() != nil; told && err != nil && !stuck {
+				h.log.ErrorContext(ctx, "the service ends as it was told to, but could not do all that comes before", slog.Any("error", err))
+				err = nil // with a code Windows would start it again
+			}
 			h.ended(context.WithoutCancel(ctx), err)
 			return err
 		},

@@ -15,6 +15,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/m365-token-broker/broker/internal/ews"
 	"github.com/m365-token-broker/broker/internal/lifecycle"
 	"github.com/m365-token-broker/broker/internal/notify"
 )
@@ -67,8 +68,9 @@ listen: 127.0.0.1:0
 store: memory
 `
 
-func TestServiceRuns(t *testing.T) {
-	h := newHostedBroker(t, hostedYAML)
+// serving waits until it serves.
+func (h *hostedBroker) serving(t *testing.T) {
+	t.Helper()
 	h.begin(t)
 	for state := lifecycle.ServiceStarting; state != lifecycle.ServiceRunning; {
 		select {
@@ -77,6 +79,11 @@ func TestServiceRuns(t *testing.T) {
 			t.Fatalf("it ended before it ran: %v", err)
 		}
 	}
+}
+
+func TestServiceRuns(t *testing.T) {
+	h := newHostedBroker(t, hostedYAML)
+	h.serving(t)
 	p := h.parts.Load()
 	res, err := http.Get("http://" + p.listener.Addr().String() + "/livez")
 	if err != nil || res.StatusCode != http.StatusOK {
@@ -98,6 +105,26 @@ func TestServiceRuns(t *testing.T) {
 	}
 	if !slices.Equal(h.events, []int{notify.IDServiceStarted, notify.IDServiceStopped}) {
 		t.Errorf("events %v", h.events)
+	}
+}
+
+// A service that is told to stop ends well, whatever it could not write at the end:
+// Windows starts one again that ends with a code.
+func TestServiceStopsForGood(t *testing.T) {
+	h := newHostedBroker(t, hostedYAML)
+	h.serving(t)
+	if err := os.Mkdir(filepath.Join(h.places.StateDir, ews.FileName), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	h.requests <- lifecycle.ServiceRequest{Control: lifecycle.ControlStop}
+	if err := <-h.ended; err != nil {
+		t.Errorf("code %d: %v", codeOf(err), err)
+	}
+	if lines := strings.Join(lifecycle.Tail(h.file.Path, 10), "\n"); !strings.Contains(lines, "keep the counts of Exchange Web Services") {
+		t.Errorf("the log says %s", lines)
+	}
+	if !slices.Equal(h.events, []int{notify.IDServiceStarted, notify.IDServiceStopped}) {
+		t.Errorf("events %v %q", h.events, h.texts)
 	}
 }
 
