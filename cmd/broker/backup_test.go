@@ -284,10 +284,14 @@ func TestAnImportThatCannotDoAll(t *testing.T) {
 	}
 	a.follow(v.ID)
 	pass, file := secretFile(t, testPassphrase), filepath.Join(t.TempDir(), "broker.age")
-	a.must(exitDone, "export", file, "--passphrase-file", pass, "--no-config")
+	stdout, _ := a.must(exitDone, "export", file, "--passphrase-file", pass, "--account", "ops", "--account", bob)
+	if !strings.Contains(stdout, "the sign-in of ops\n") {
+		t.Errorf("one account under two names: %s", stdout)
+	}
+	a.must(exitDone, "export", file, "--passphrase-file", pass, "--no-config", "--force")
 
 	b := another(t, a, "accounts: {ops: {username: carol@contoso.example}}\n")
-	stdout, _ := b.must(exitFailed, "import", file, "--passphrase-file", pass)
+	stdout, _ = b.must(exitFailed, "import", file, "--passphrase-file", pass)
 	if !strings.Contains(stdout, "ops: Account ops is carol@contoso.example in the configuration here") || !strings.Contains(stdout, alice+": tokens are served.") {
 		t.Error(stdout)
 	}

@@ -2,6 +2,7 @@ package broker
 
 import (
 	"context"
+	"slices"
 
 	"github.com/m365-token-broker/broker/internal/account"
 )
@@ -14,7 +15,9 @@ func (b *Broker) Export(names []string) ([]account.Saved, error) {
 		if !ok {
 			return nil, account.Unknown(name)
 		}
-		canonical = append(canonical, c)
+		if !slices.Contains(canonical, c) { // an alias and its user are one
+			canonical = append(canonical, c)
+		}
 	}
 	return b.cfg.Book.Export(canonical)
 }

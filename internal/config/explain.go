@@ -43,7 +43,7 @@ var live = [...]string{"accounts", "resources", "consumers", "mapi", "notify", "
 
 // NeedsRestart reports whether a change of this setting waits for the next
 // start of the broker: addresses, the socket and the pipe, hosts, the tenant and
-// the app, the store, the proxy, the dialects and the audit log do.
+// the app, the store, the proxy, the dialects and the form of the log do.
 func NeedsRestart(settingKey string) bool {
 	return !slices.ContainsFunc(live[:], func(k string) bool {
 		return settingKey == k || strings.HasPrefix(settingKey, k+".")
