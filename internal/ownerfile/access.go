@@ -117,17 +117,22 @@ func (s standing) remedy(path string, directory bool, account string) string {
 	if (standing{owner: s.owner}).judge(directory, account) != "" {
 		return `icacls "` + path + `" /setowner *` + account + " /t"
 	}
-	return mend(path, directory, account)
+	return s.mend(path, directory, account)
 }
 
 // mend is the command that makes path private to one account, SYSTEM and the
-// administrators.
-func mend(path string, directory bool, account string) string {
+// administrators: it takes every crowd out that the list lets in, and the usual ones.
+func (s standing) mend(path string, directory bool, account string) string {
 	inherit := ""
 	if directory {
 		inherit = "(OI)(CI)"
 	}
 	remove := []string{"*S-1-1-0", "*S-1-5-4", "*S-1-5-7", "*S-1-5-11", "*S-1-5-32-545", "*S-1-5-32-546"}
+	for _, e := range s.entries {
+		if sid := "*" + e.sid; crowd(e.sid) != "" && !slices.Contains(remove, sid) {
+			remove = append(remove, sid)
+		}
+	}
 	return `icacls "` + path + `" /inheritance:r /remove:g ` + strings.Join(remove, " ") +
 		" /grant:r *" + sidSystem + ":" + inherit + "F *" + sidAdministrators + ":" + inherit + "F *" + account + ":" + inherit + "F"
 }

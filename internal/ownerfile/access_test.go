@@ -48,16 +48,19 @@ func TestJudge(t *testing.T) {
 func TestMend(t *testing.T) {
 	want := `icacls "C:\s\admin.key" /inheritance:r /remove:g *S-1-1-0 *S-1-5-4 *S-1-5-7 *S-1-5-11 *S-1-5-32-545 *S-1-5-32-546` +
 		` /grant:r *S-1-5-18:F *S-1-5-32-544:F *` + annSID + `:F`
-	if got := mend(`C:\s\admin.key`, false, annSID); got != want {
+	ours := standing{owner: annSID, entries: []entry{{sidSystem, fullRight}, {annSID, fullRight}, {usersSID, readRight}}}
+	if got := ours.remedy(`C:\s\admin.key`, false, annSID); got != want {
 		t.Errorf("got  %s\nwant %s", got, want)
+	}
+	domainUsers := "S-1-5-21-7-8-9-513" // whom no other command takes out
+	ours.entries = append(ours.entries, entry{domainUsers, readRight})
+	if got := ours.remedy(`C:\s\admin.key`, false, annSID); !strings.Contains(got, " *S-1-5-32-546 *"+domainUsers+" /grant:r ") {
+		t.Error(got)
 	}
 	if got := (standing{owner: malSID}).remedy(`C:\s`, true, annSID); got != `icacls "C:\s" /setowner *`+annSID+" /t" {
 		t.Error(got)
 	}
-	if got := (standing{owner: annSID, noList: true}).remedy(`C:\s`, true, annSID); got != mend(`C:\s`, true, annSID) {
-		t.Error(got)
-	}
-	if got := mend(`C:\s`, true, annSID); !strings.Contains(got, "*"+annSID+":(OI)(CI)F") {
+	if got := (standing{owner: annSID, noList: true}).remedy(`C:\s`, true, annSID); !strings.Contains(got, "*"+annSID+":(OI)(CI)F") {
 		t.Error(got)
 	}
 }
