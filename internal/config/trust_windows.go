@@ -53,8 +53,8 @@ func accountName(sid *windows.SID) string {
 	return sid.String()
 }
 
-// everybodyMayWrite looks for an entry that allows a group of everybody to write.
-// No access list at all allows everything.
+// everybodyMayWrite looks for an entry that allows a group of people to write, whom
+// nobody chose. No access list at all allows everything.
 func everybodyMayWrite(sd *windows.SECURITY_DESCRIPTOR) bool {
 	acl, _, err := sd.DACL()
 	if err != nil {
@@ -69,8 +69,7 @@ func everybodyMayWrite(sd *windows.SECURITY_DESCRIPTOR) bool {
 			continue
 		}
 		sid := (*windows.SID)(unsafe.Pointer(&ace.SidStart)) //nolint:gosec // the SID begins in this field (ACCESS_ALLOWED_ACE)
-		if ace.Mask&writeRights != 0 && (sid.IsWellKnown(windows.WinWorldSid) ||
-			sid.IsWellKnown(windows.WinBuiltinUsersSid) || sid.IsWellKnown(windows.WinAuthenticatedUserSid)) {
+		if ace.Mask&writeRights != 0 && ownerfile.Crowd(sid.String()) != "" {
 			return true
 		}
 	}

@@ -28,9 +28,10 @@ func crowds() map[string]string {
 	}
 }
 
-// crowd names the group of many people that a SID is; "" is none. The last
-// three are the Domain Users, Guests and Computers of any domain.
-func crowd(sid string) string {
+// Crowd names the group of people, whom nobody chose one by one, that a Windows SID
+// is; "" is none. The last three are the Domain Users, Guests and Computers of any
+// domain.
+func Crowd(sid string) string {
 	if name := crowds()[sid]; name != "" {
 		return name
 	}
@@ -102,7 +103,7 @@ func (s standing) judge(directory bool, trusted ...string) (problem string) {
 		return "can be reached by other users, as it has no access list"
 	}
 	for _, e := range s.entries {
-		if name := crowd(e.sid); name != "" && e.mask&rightsToContent != 0 {
+		if name := Crowd(e.sid); name != "" && e.mask&rightsToContent != 0 {
 			return "can be reached by other users, as its access list lets in " + name
 		}
 	}
@@ -129,7 +130,7 @@ func (s standing) mend(path string, directory bool, account string) string {
 	}
 	remove := []string{"*S-1-1-0", "*S-1-5-4", "*S-1-5-7", "*S-1-5-11", "*S-1-5-32-545", "*S-1-5-32-546"}
 	for _, e := range s.entries {
-		if sid := "*" + e.sid; crowd(e.sid) != "" && !slices.Contains(remove, sid) {
+		if sid := "*" + e.sid; Crowd(e.sid) != "" && !slices.Contains(remove, sid) {
 			remove = append(remove, sid)
 		}
 	}
