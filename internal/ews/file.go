@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"log/slog"
 	"os"
@@ -72,17 +71,11 @@ func Open(ctx context.Context, dir string, log *slog.Logger) *Usage {
 // read reads and checks the file. The error is that of the file system, or says
 // what is wrong with the content.
 func read(path string) (stored, error) {
-	var s stored
-	f, err := os.Open(path)
+	data, err := ownerfile.Read(path, maxFile)
 	if err != nil {
-		return s, err
+		return stored{}, err
 	}
-	defer func() { _ = f.Close() }() // it was only read
-	data, err := io.ReadAll(io.LimitReader(f, maxFile))
-	if err == nil {
-		s, err = decode(data)
-	}
-	return s, err
+	return decode(data)
 }
 
 // decode is the file's content, checked. No error holds any of it.

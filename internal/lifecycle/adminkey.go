@@ -50,7 +50,7 @@ func ReadAdminKey(dir string) (token.Secret, error) {
 	case err != nil:
 		return token.Secret{}, fmt.Errorf("admin key %w", err)
 	}
-	data, err := readLimited(path, maxAdminKey)
+	data, err := ownerfile.Read(path, maxAdminKey)
 	if err != nil {
 		return token.Secret{}, fmt.Errorf("admin key: %w", err)
 	}

@@ -19,7 +19,7 @@ const maxCrash = 1 << 20
 // what an earlier process left there, fit for a log, and forgets it; "" is
 // nothing.
 func KeepCrashes(path string) (earlier string, err error) {
-	if raw, err := readLimited(path, maxCrash); err == nil {
+	if raw, err := ownerfile.Read(path, maxCrash); err == nil {
 		earlier = cleanCrash(string(raw))
 	}
 	var f *os.File

@@ -170,7 +170,7 @@ func Holder(dir string) (Info, bool) {
 
 func readInfo(dir string) (Info, error) {
 	var info Info
-	data, err := readLimited(filepath.Join(dir, infoFile), maxInfo)
+	data, err := ownerfile.Read(filepath.Join(dir, infoFile), maxInfo)
 	if err != nil {
 		return info, err
 	}

@@ -3,7 +3,6 @@ package lifecycle
 import (
 	"errors"
 	"fmt"
-	"io"
 	"os"
 
 	"github.com/m365-token-broker/broker/internal/ownerfile"
@@ -52,13 +51,3 @@ func (e *stateDirError) Error() string {
 }
 
 func (e *stateDirError) Unwrap() error { return e.access }
-
-// readLimited reads a small file.
-func readLimited(path string, limit int64) ([]byte, error) {
-	f, err := os.Open(path) //nolint:gosec // a file of the state directory
-	if err != nil {
-		return nil, err
-	}
-	data, err := io.ReadAll(io.LimitReader(f, limit))
-	return data, errors.Join(err, f.Close())
-}

@@ -5,10 +5,8 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"log/slog"
-	"os"
 	"path/filepath"
 
 	"github.com/m365-token-broker/broker/internal/ownerfile"
@@ -45,12 +43,7 @@ func (r *Reminder) load(ctx context.Context) map[string]told {
 }
 
 func read(path string) (stored, error) {
-	f, err := os.Open(path)
-	if err != nil {
-		return stored{}, err
-	}
-	defer func() { _ = f.Close() }() // it was only read
-	data, err := io.ReadAll(io.LimitReader(f, maxFile))
+	data, err := ownerfile.Read(path, maxFile)
 	if err != nil {
 		return stored{}, err
 	}
