@@ -304,6 +304,54 @@ func TestATicketIsGoodOnce(t *testing.T) {
 	})
 }
 
+// Of many who come with one ticket at the same time, one gets in.
+func TestATicketIsRacedFor(t *testing.T) {
+	s := newPageStack(t)
+	ticket := s.ticket("")
+	const many = 16
+	statuses := make(chan int, many)
+	for range many {
+		go func() { statuses <- (&visitor{stack: s}).enter(ticket, nil).StatusCode }()
+	}
+	in := 0
+	for range many {
+		switch got := <-statuses; got {
+		case http.StatusCreated:
+			in++
+		case http.StatusUnauthorized:
+		default:
+			t.Errorf("status %d", got)
+		}
+	}
+	if in != 1 || len(s.server.door.sessions) != 1 {
+		t.Errorf("%d got in, %d sessions", in, len(s.server.door.sessions))
+	}
+}
+
+// What browsers ask before they call from elsewhere is answered with no permission,
+// and no other method opens what GET and POST open.
+func TestOtherMethodsOpenNothing(t *testing.T) {
+	s := newPageStack(t)
+	for _, c := range pageCalls() {
+		for _, method := range []string{http.MethodOptions, http.MethodHead, http.MethodPut, http.MethodPatch, http.MethodTrace, "get"} {
+			for _, origin := range []string{ownPage, "https://evil.example"} {
+				r, res := s.send(call{method: method, path: c.path, header: http.Header{
+					"Origin": {origin}, "Sec-Fetch-Site": {"same-origin"}, "Access-Control-Request-Method": {c.method}, "Access-Control-Request-Headers": {headerCSRF},
+				}})
+				s.headed(r, res)
+				for name := range res.Header {
+					if strings.HasPrefix(name, "Access-Control-") {
+						t.Errorf("%s %s: %s", method, c.path, name)
+					}
+				}
+				if want := map[bool]int{true: http.StatusUnauthorized, false: http.StatusForbidden}[origin == ownPage]; res.StatusCode != want {
+					t.Errorf("%s %s from %s: status %d, want %d", method, c.path, origin, res.StatusCode, want)
+				}
+			}
+		}
+	}
+}
+
 // userPeer is a process of this account.
 type userPeer struct {
 	fakePeer

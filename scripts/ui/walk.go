@@ -156,7 +156,9 @@ func (w *world) lostIt() {
 func (w *world) strangers() {
 	at := ""
 	w.try(func() (err error) { at, err = w.page.eval("location.origin"); return err })
-	evil := httptest.NewServer(http.HandlerFunc(func(rw http.ResponseWriter, _ *http.Request) {
+	stolen := make(chan string, 99)
+	evil := httptest.NewServer(http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
+		stolen <- r.Header.Get("Cookie")
 		rw.Header().Set("Content-Type", "text/html")
 		_, _ = io.WriteString(rw, "<!doctype html><title>x</title><p>elsewhere")
 	}))
@@ -170,6 +172,8 @@ func (w *world) strangers() {
 		`new Promise((y, n) => { const s = document.createElement("script"); s.src = "%s/ui/dom.js"; s.onload = y; s.onerror = n; document.head.append(s); })`,
 		`new Promise((y, n) => { const i = document.createElement("img"); i.src = "%s/ui/icon.svg"; i.onload = y; i.onerror = n; })`,
 		`import("%s/ui/dom.js")`,
+		`new Promise((y, n) => { const s = new WebSocket("%s/ui/".replace("http", "ws")); s.onopen = y; s.onerror = n; })`,
+		`new Promise((y, n) => { const s = new EventSource("%s/ui/api/status", {withCredentials: true}); s.onopen = y; s.onerror = n; })`,
 	} {
 		w.try(func() error {
 			got, err := w.page.eval(fmt.Sprintf(script, at) + `.then(() => "got in", () => "refused")`)
@@ -179,6 +183,14 @@ func (w *world) strangers() {
 			return err
 		})
 	}
+	w.try(func() error { // its server gets half of the session, and its script sets a cookie of that name that is sent first
+		name, value, _ := strings.Cut(<-stolen, "=")
+		if !strings.HasPrefix(name, "broker-ui-") || value == "" {
+			return fmt.Errorf("the cookie that other ports get is %q", name)
+		}
+		_, err := w.page.eval(`document.cookie = "` + name + `=x; path=/ui/api"`)
+		return err
+	})
 	w.try(func() error { _, err := w.page.eval(`location.href = "` + at + `/ui/"`); return err })
 	w.shows("The broker answers no web page but its own")
 	w.try(func() error { return w.page.open("about:blank") }) // so that nothing of it, as its icon, is still on its way
