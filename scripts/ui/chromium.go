@@ -177,6 +177,22 @@ func (c *chromium) eval(script string) (string, error) {
 	return fmt.Sprint(out.Result.Value), err
 }
 
+// framed is what the page's one frame shows.
+func (c *chromium) framed() (string, error) {
+	var out struct {
+		FrameTree struct {
+			ChildFrames []struct{ Frame struct{ URL string } }
+		}
+	}
+	if err := c.call("Page.getFrameTree", nil, &out); err != nil {
+		return "", err
+	}
+	if n := len(out.FrameTree.ChildFrames); n != 1 {
+		return "", fmt.Errorf("%d frames", n)
+	}
+	return out.FrameTree.ChildFrames[0].Frame.URL, nil
+}
+
 // shows waits until the page has this text.
 func (c *chromium) shows(text string) error {
 	quoted, _ := json.Marshal(text)

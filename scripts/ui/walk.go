@@ -183,6 +183,16 @@ func (w *world) strangers() {
 			return err
 		})
 	}
+	w.try(func() error {
+		if _, err := w.page.eval(`new Promise((y) => { const f = document.createElement("iframe"); f.src = "` + at + `/ui/"; f.onload = y; document.body.append(f); })`); err != nil {
+			return err
+		}
+		in, err := w.page.framed()
+		if err == nil && !strings.HasPrefix(in, "chrome-error:") {
+			err = fmt.Errorf("another website has %s in a frame", in)
+		}
+		return err
+	})
 	w.try(func() error { // its server gets half of the session, and its script sets a cookie of that name that is sent first
 		name, value, _ := strings.Cut(<-stolen, "=")
 		if !strings.HasPrefix(name, "broker-ui-") || value == "" {
