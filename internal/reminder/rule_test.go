@@ -1,6 +1,7 @@
 package reminder
 
 import (
+	"encoding/json"
 	"fmt"
 	"slices"
 	"strings"
@@ -213,4 +214,31 @@ func TestAClockThatWasAhead(t *testing.T) {
 	if was, news = step(Account{Need: Nothing, GoodOn: now}, was, now.Add(time.Minute)); !news || was != (told{}) {
 		t.Errorf("well again: %v, %+v", news, was)
 	}
+}
+
+// What a file says that can be read, the rule goes on from and the next file holds.
+func FuzzDecode(f *testing.F) {
+	f.Add([]byte(`{"version":1,"accounts":{"9f3c":{"need":"sign_in_required","since":"2026-11-22T08:00:00Z","said_on":"2026-11-22T08:02:00Z","repeat":2,"next":"2026-11-22T10:02:00Z"}}}`))
+	f.Add([]byte(`{"version":1,"accounts":{"77aa":{"need":"ending","since":"9999-12-31T23:59:59Z","from":"0001-01-01T00:00:00Z","ahead_nanoseconds":-1}}}`))
+	end := End{On: start.Add(day), From: start.Add(-9 * day)}
+	f.Fuzz(func(t *testing.T, data []byte) {
+		s, err := decode(data)
+		if err != nil {
+			return
+		}
+		for id, was := range s.Accounts {
+			for _, need := range []Need{Nothing, SignIn, Admin, Unknown} {
+				a := Account{ID: id, Name: "ops", Need: need, GoodOn: start, End: end}
+				after, _ := step(a, was, start)
+				if after.Since.After(start) || after.Next.After(start.Add(weekly)) {
+					t.Errorf("%+v: after it %+v", was, after)
+				}
+				eventOf(a, was, after, place{"BOX", start})
+				s.Accounts[id] = after
+				if _, err := json.Marshal(s); err != nil {
+					t.Errorf("%+v: %v", after, err)
+				}
+			}
+		}
+	})
 }
