@@ -8,6 +8,8 @@ import (
 	"math"
 	"net/http"
 	"net/http/httptrace"
+	"strings"
+	"unicode"
 )
 
 // Straight is a way to the resources on which a read, which is a GET, HEAD or
@@ -17,8 +19,9 @@ import (
 // back costs more than all that the broker does (ADR 0022).
 //
 // Everything else goes through the http.Transport: requests with a body, which
-// may be answered while they are still being sent, and those that take an
-// outbound proxy. It is safe for concurrent use.
+// may be answered while they are still being sent, those that take an outbound
+// proxy, and those to a host whose name is not in ASCII. It is safe for concurrent
+// use.
 type Straight struct {
 	rest  *http.Transport
 	lines lines
@@ -66,6 +69,9 @@ func (s *Straight) takes(r *http.Request) bool {
 	}
 	if (r.Body != nil && r.Body != http.NoBody) || r.ContentLength > 0 || len(r.Header["Upgrade"]) > 0 || len(r.Header["Expect"]) > 0 {
 		return false
+	}
+	if strings.ContainsFunc(r.URL.Host, func(c rune) bool { return c > unicode.MaxASCII }) {
+		return false // it has to be written as DNS and certificates have it
 	}
 	if s.rest.Proxy == nil {
 		return true

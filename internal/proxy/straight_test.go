@@ -15,6 +15,7 @@ import (
 	"net/http/httptrace"
 	"net/textproto"
 	"net/url"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -332,6 +333,34 @@ func TestStraightTakes(t *testing.T) {
 		s := NewStraight(&http.Transport{Proxy: c.proxy})
 		if got := s.takes(c.r); got != c.want {
 			t.Errorf("%s: %v", c.name, got)
+		}
+	}
+}
+
+// TestStraightDials: each way dials the same address.
+func TestStraightDials(t *testing.T) {
+	var dialled []string
+	s := straightOver(func(_ context.Context, _, address string) (net.Conn, error) {
+		dialled = append(dialled, address)
+		return nil, errors.New("refused")
+	})
+	for at, want := range map[string]string{
+		"http://graph.example": "graph.example:80", "https://graph.example": "graph.example:443", "https://graph.example:": "graph.example:443",
+		"https://graph.example:8443": "graph.example:8443", "http://[::1]": "[::1]:80", "http://[::1]:": "[::1]:80", "https://[::1]:8443": "[::1]:8443",
+		"https://b\u00fccher.example": "xn--bcher-kva.example:443",
+	} {
+		dialled = nil
+		for _, method := range []string{http.MethodGet, http.MethodDelete} {
+			r, err := http.NewRequestWithContext(t.Context(), method, at, nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if _, err = s.RoundTrip(r); err == nil {
+				t.Error("an answer")
+			}
+		}
+		if !slices.Equal(dialled, []string{want, want}) {
+			t.Errorf("%s: %q, want %s", at, dialled, want)
 		}
 	}
 }

@@ -150,7 +150,7 @@ func (b base) rest(u *url.URL) (rest string, ok bool) {
 
 // hostPort is a host in lower case with its port.
 func hostPort(scheme, host string) string {
-	host = strings.ToLower(host)
+	host = strings.TrimSuffix(strings.ToLower(host), ":") // an empty port is none
 	if _, _, err := net.SplitHostPort(host); err == nil {
 		return host
 	}
