@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"io"
@@ -59,7 +60,7 @@ The exit code is 1 where something is a problem, and 0 otherwise, warnings or no
 			ctx, stop := signal.NotifyContext(cmd.Context(), os.Interrupt, syscall.SIGTERM)
 			defer stop()
 			d := newDoctorOf(o, &place, only)
-			if err := bundle.check(cmd); err != nil {
+			if err := cmp.Or(notEmpty(cmd, "check"), bundle.check(cmd)); err != nil {
 				return err
 			}
 			if err := d.look(ctx); err != nil {

@@ -61,6 +61,9 @@ such as ca_file, and what was learned of Outlook targets.`,
 		Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			e.file = args[0]
+			if err := notEmpty(cmd, "account", "recipient"); err != nil {
+				return err
+			}
 			lock, err := e.lock()
 			if err != nil {
 				return err

@@ -84,6 +84,19 @@ const (
 	win32Timeout      = 1053 // ERROR_SERVICE_REQUEST_TIMEOUT
 )
 
+// endNumber is the number of an end, in brackets: ours, or that of the system where
+// serviceEnd does not say it. An end that is in order has none.
+func endNumber(f lifecycle.ServiceFacts) string {
+	switch f.Win32 {
+	case lifecycle.CodeSpecific:
+		return fmt.Sprintf(" (code %d)", uint32(f.Code))
+	case win32Crashed, win32Timeout, lifecycle.CodeLogonFailed:
+		return fmt.Sprintf(" (Windows error %d)", f.Win32)
+	default:
+		return ""
+	}
+}
+
 // serviceEnd says why a service ended, and what to do.
 func serviceEnd(f lifecycle.ServiceFacts) (why, remedy string) {
 	switch f.Win32 {

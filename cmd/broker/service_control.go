@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -72,7 +73,7 @@ func (s *services) start(ctx context.Context, wait time.Duration) error {
 	}
 	s.showLog()
 	why, remedy := serviceEnd(facts)
-	return fmt.Errorf("the service did not start: %s (code %d). %s", why, facts.Code, remedy)
+	return errors.New(strings.TrimSpace(fmt.Sprintf("the service did not start: %s%s. %s", why, endNumber(facts), remedy)))
 }
 
 // newStop is `broker service stop`.
@@ -113,7 +114,7 @@ func (s *services) stop(ctx context.Context, wait time.Duration) error {
 	gone(ctx)
 	if why, remedy := serviceEnd(facts); facts.Win32 != 0 {
 		s.showLog()
-		return fmt.Errorf("the service has stopped, and not as it should: %s (code %d). %s", why, facts.Code, remedy)
+		return fmt.Errorf("the service has stopped, and not as it should: %s%s. %s", why, endNumber(facts), remedy)
 	}
 	s.say("The service has stopped.")
 	return nil

@@ -117,7 +117,7 @@ func (s *services) show(v serviceView) error {
 		return err
 	}
 	if v.End != nil {
-		s.say("\nWhy it does not run: %s (code %d).", v.End.Text, v.End.Code)
+		s.say("\nWhy it does not run: %s%s.", v.End.Text, endNumber(lifecycle.ServiceFacts{Win32: v.End.Win32, Code: v.End.Code}))
 		if v.End.Remedy != "" {
 			s.say("%s", v.End.Remedy)
 		}

@@ -193,7 +193,7 @@ func TestServiceStory(t *testing.T) {
 		t.Errorf("done: %q", w.did)
 	}
 	w.want(0, []string{"install", "--start", "manual"}, "was there; it is changed")
-	w.want(1, []string{"status"}, "is stopped.", "has not been started since", "manual")
+	w.want(1, []string{"status"}, "is stopped.", "has not been started since the machine was.", "manual")
 	w.want(0, []string{"start"}, "The service runs (process 4711).")
 	w.want(0, []string{"start"}, "runs already")
 	w.want(0, []string{"status"}, "is running.")
@@ -296,7 +296,7 @@ func TestServiceCodes(t *testing.T) {
 	for _, win32 := range []uint32{win32Crashed, win32Timeout, lifecycle.CodeLogonFailed, 4242} {
 		w.manager.ends = &lifecycle.ServiceFacts{Win32: win32}
 		why, _ := serviceEnd(*w.manager.ends)
-		w.want(1, []string{"start"}, why)
+		w.want(1, []string{"start"}, why+endNumber(*w.manager.ends)+". ", fmt.Sprint(win32))
 	}
 }
 
