@@ -209,6 +209,15 @@ func TestEWSAnswer(t *testing.T) {
 	}
 }
 
+func TestCollectorsThatAreOff(t *testing.T) {
+	p := &parts{getenv: func(k string) string {
+		return map[string]string{"OTEL_EXPORTER_OTLP_ENDPOINT": "http://127.0.0.1:1", "OTEL_SDK_DISABLED": "true"}[k]
+	}}
+	if got := p.examineTelemetry(t.Context(), nil); len(got) != 1 || got[0].Result != resultSkipped {
+		t.Errorf("%+v", got)
+	}
+}
+
 func TestCollectors(t *testing.T) {
 	env := map[string]string{
 		"OTEL_EXPORTER_OTLP_ENDPOINT": "http://a:4318/", "OTEL_EXPORTER_OTLP_LOGS_ENDPOINT": "https://b/x", "OTEL_METRICS_EXPORTER": "none",

@@ -62,6 +62,9 @@ func collectors(getenv func(string) string) []collector {
 
 // examineTelemetry asks each collector once.
 func (p *parts) examineTelemetry(ctx context.Context, _ wanted) []check {
+	if p.getenv("OTEL_SDK_DISABLED") == "true" {
+		return skipped("Nothing is sent to a collector (OTEL_SDK_DISABLED=true).", nameTelemetry)
+	}
 	all := collectors(p.getenv)
 	if len(all) == 0 {
 		return skipped("No OpenTelemetry collector is named in the environment (OTEL_EXPORTER_OTLP_ENDPOINT).", nameTelemetry)
