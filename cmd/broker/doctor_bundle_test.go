@@ -143,3 +143,15 @@ func TestLogTail(t *testing.T) {
 		t.Errorf("%d bytes", len(got))
 	}
 }
+
+// The home directory has the name of a person in it.
+func TestBundleHasNoHome(t *testing.T) {
+	c := &cleaner{text: func(s string) string { return s }, home: homeIn(`C:\Users\Jane`)}
+	got := string(c.clean([]byte("C:\\Users\\Jane\\broker.yaml\nc:\\users\\JANE\\x\n\"C:\\\\Users\\\\jane\\\\x\"\n")))
+	if want := "~\\broker.yaml\n~\\x\n\"~\\\\x\"\n"; got != want {
+		t.Errorf("%s\nwant %s", got, want)
+	}
+	if homeIn("/") != nil {
+		t.Error("the root is nobody's home")
+	}
+}

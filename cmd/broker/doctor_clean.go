@@ -71,7 +71,16 @@ type cleaner struct {
 	text  func(string) string // secrets by their shape, mail addresses
 	names *regexp.Regexp      // nil: no name is known
 	hash  func(string) string
-	home  string
+	home  *regexp.Regexp // nil: it is not known
+}
+
+// homeIn finds a home directory in a text, however its letters are written, which
+// makes no difference to Windows; in JSON each backslash stands twice.
+func homeIn(dir string) *regexp.Regexp {
+	if len(dir) <= 2 {
+		return nil
+	}
+	return regexp.MustCompile(`(?i)` + regexp.QuoteMeta(strings.ReplaceAll(dir, `\`, `\\`)) + `|` + regexp.QuoteMeta(dir))
 }
 
 // cleaner is keyed as the log is, so that an account has one name in all files.
@@ -82,7 +91,9 @@ func (d *doctor) cleaner() *cleaner {
 	}
 	c := &cleaner{}
 	c.text, c.hash = telemetry.Cleaner(key)
-	c.home, _ = os.UserHomeDir()
+	if home, err := os.UserHomeDir(); err == nil {
+		c.home = homeIn(home)
+	}
 	names := slices.DeleteFunc(d.knownUsers(), func(s string) bool { return len(s) < 2 })
 	slices.SortFunc(names, func(a, b string) int { return cmp.Or(cmp.Compare(len(b), len(a)), cmp.Compare(a, b)) }) // the longest first
 	for i, name := range names {
@@ -108,9 +119,8 @@ func (c *cleaner) clean(data []byte) []byte {
 }
 
 func (c *cleaner) line(s string) string {
-	if c.home != "" && len(c.home) > 2 {
-		s = strings.ReplaceAll(s, c.home, "~")
-		s = strings.ReplaceAll(s, strings.ReplaceAll(c.home, `\`, `\\`), "~")
+	if c.home != nil {
+		s = c.home.ReplaceAllLiteralString(s, "~")
 	}
 	s = c.text(s)
 	if c.names == nil {

@@ -86,6 +86,9 @@ func (i *installing) run() error {
 		i.say("The service %s is installed.", i.name)
 	} else {
 		i.say("The service %s was there; it is changed. What runs of it goes on as it was until it is started again.", i.name)
+		if now, err := i.tools.manager.Look(i.name); err == nil && now.Command != was.Command {
+			i.say("Its command is now %s\n           it was %s", now.Command, was.Command)
+		}
 	}
 	if err := i.configure(account, lifecycle.StartType(i.start)); err != nil {
 		return fmt.Errorf("the service is installed, and must not run yet: %w", err)

@@ -29,6 +29,10 @@ func TestServiceInstallRefuses(t *testing.T) {
 	if got := w.manager.facts.Command; !strings.Contains(got, "--set listen=127.0.0.1:9000") {
 		t.Errorf("the command is %s", got)
 	}
+	w.want(0, []string{"install"}, "Its command is now broker.exe service run\n", "it was broker.exe service run --set listen=127.0.0.1:9000")
+	if out, _ := w.run("install"); strings.Contains(out, "Its command") {
+		t.Error(out)
+	}
 }
 
 // The settings of the person who installs the service are not the service's.
