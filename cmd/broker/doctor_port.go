@@ -62,7 +62,8 @@ func (d *doctor) holderOf(ctx context.Context, address string) (who string, isBr
 		who += ")"
 	}
 	_ = conn.Close()
-	status, kind := askGate(ctx, address, address)
+	_, port, _ := net.SplitHostPort(address)                                       // it was connected to
+	status, kind := livez(ctx, address, net.JoinHostPort(httpapi.ProbeHost, port)) // a broker refuses that in its own words
 	return who, status == http.StatusForbidden && kind == problemType, true
 }
 
@@ -112,22 +113,13 @@ func shownStatus(status int) string {
 	return fmt.Sprintf("HTTP %d", status)
 }
 
-// askGate sends what the gate of a broker refuses in its own words: a request of a
-// web page.
-func askGate(ctx context.Context, address, host string) (status int, kind string) {
-	return livez(ctx, address, host, "Origin", "http://"+httpapi.ProbeHost)
-}
-
 // livez asks who listens at address whether it lives, by the name host.
-func livez(ctx context.Context, address, host string, headers ...string) (status int, kind string) {
+func livez(ctx context.Context, address, host string) (status int, kind string) {
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+address+"/livez", nil)
 	if err != nil {
 		return 0, ""
 	}
 	req.Host = host
-	for i := 0; i+1 < len(headers); i += 2 {
-		req.Header.Set(headers[i], headers[i+1])
-	}
 	way := &http.Transport{DisableKeepAlives: true} // without a proxy: this is loopback
 	res, err := way.RoundTrip(req)
 	if err != nil {
