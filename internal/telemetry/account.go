@@ -38,7 +38,9 @@ func newAccountHasher(secret []byte) *accountHasher {
 	return &accountHasher{key: mac.Sum(nil), known: map[string]string{}}
 }
 
-// hash is the first 64 bits of HMAC-SHA-256 over the lower-case name, in hex.
+// hash is the first 64 bits of HMAC-SHA-256 over the lower-case name, in hex. Of a
+// hash it is that hash: most log lines name an account by it already, and what is
+// exported must not name it by another one.
 func (h *accountHasher) hash(name string) string {
 	if name == "" {
 		return ""
@@ -55,6 +57,7 @@ func (h *accountHasher) hash(name string) string {
 	h.mu.Lock()
 	if len(h.known) < maxCachedHashes {
 		h.known[strings.Clone(name)] = sum
+		h.known[sum] = sum
 	}
 	h.mu.Unlock()
 	return sum

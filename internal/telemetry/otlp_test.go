@@ -32,7 +32,7 @@ func story(t *testing.T, tel *Telemetry) {
 		refreshCtx, refreshed := tel.TokenRefresh(context.WithoutCancel(ctx), opsGraph)
 		ref = tel.TraceRef(refreshCtx)
 		redeemCtx, redeemed := tel.Span(refreshCtx, SpanEntraRedeem, Attr{AttrAccountHash, tel.AccountHash(opsGraph.Account)})
-		tel.Logger().InfoContext(redeemCtx, "redeeming", slog.String("account", opsGraph.Account))
+		tel.Logger().InfoContext(redeemCtx, "redeeming", slog.String("account", opsGraph.Account), slog.String("user", tel.AccountHash(opsGraph.Account)))
 		redeemed(nil)
 		_, saved := tel.Span(refreshCtx, SpanCredstoreSave)
 		saved(token.NewError(token.KindStore, "save", "the store of ops@contoso.com is locked"))
@@ -167,8 +167,10 @@ func checkLogs(t *testing.T, c *collector, tel *Telemetry) {
 		if !bytes.Equal(l.GetSpanId(), c.span(t, SpanEntraRedeem).GetSpanId()) {
 			t.Error("the log record is not tied to its span")
 		}
-		if got := attrMap(l.GetAttributes())["account"]; got != tel.AccountHash(opsGraph.Account) {
-			t.Errorf("account in the exported log: %q", got)
+		for _, key := range []string{"account", "user"} { // by its name, and by the hash of it
+			if got := attrMap(l.GetAttributes())[key]; got != tel.AccountHash(opsGraph.Account) {
+				t.Errorf("%s in the exported log: %q", key, got)
+			}
 		}
 		return
 	}

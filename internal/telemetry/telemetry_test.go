@@ -324,6 +324,9 @@ func TestAccountHash(t *testing.T) {
 	if b.hash("ops@contoso.com") == hash || c.hash("x") == d.hash("x") {
 		t.Error("the hash does not depend on the key")
 	}
+	if a.hash(hash) != hash {
+		t.Error("what is exported has the hash of a hash")
+	}
 	if a.hash("") != "" {
 		t.Error("no account has a hash")
 	}
