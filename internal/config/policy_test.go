@@ -362,6 +362,54 @@ func TestPolicyStep(t *testing.T) {
 	}
 }
 
+// TestFilesChangeWhilePolicyIsWritten: what half of a policy says is not obeyed
+// either when something else is the reason to read the settings again.
+func TestFilesChangeWhilePolicyIsWritten(t *testing.T) {
+	h := newHome(t, map[string]string{"broker.yaml": minimal})
+	now := policyKey(nil, "Mandatory", policyKey(values{"telemetry.log_level": "debug"}))
+	var fault error
+	o := h.governed(now)
+	o.Policy = func() (PolicyKey, error) { return now, fault }
+	l, err := Load(o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	w := watchingOf(t, l)
+	take := func(level LogLevel) {
+		t.Helper()
+		if err := w.take(t.Context()); err != nil || w.Current().Config.Telemetry.LogLevel != level {
+			t.Errorf("%v; the level is %s, want %s", err, w.Current().Config.Telemetry.LogLevel, level)
+		}
+	}
+	now = PolicyKey{} // being written
+	h.write("conf.d/ops.yaml", "accounts: {ops: {}}\n")
+	take("debug")
+	fault = fs.ErrPermission
+	h.write("conf.d/dev.yaml", "accounts: {dev: {}}\n")
+	take("debug")
+	fault = nil // taken away for good
+	for range 2 {
+		w.policyStep(t.Context())
+	}
+	take("info")
+	now = policyKey(values{"tennant": "x"})
+	for range 2 {
+		w.policyStep(t.Context())
+	}
+	h.write("conf.d/test.yaml", "accounts: {test: {}}\n")
+	if err := w.take(t.Context()); err == nil {
+		t.Error("a change of a file is taken for the end of a wrong policy")
+	}
+	now = PolicyKey{} // as it was
+	for range 2 {
+		w.policyStep(t.Context())
+	}
+	take("info")
+	if first, second := <-w.refused, <-w.refused; first == nil || second != nil {
+		t.Errorf("refused: %v, then %v", first, second)
+	}
+}
+
 // TestSchema: what templates are made from is what the parser knows.
 func TestSchema(t *testing.T) {
 	all := Schema()

@@ -52,13 +52,14 @@ type Watcher struct {
 	reload  chan chan error
 	refused string // the last reason, so that it is told once
 
+	policy        PolicyKey     // what two readings agreed on; Windows may be writing a new one
 	seen          *PolicyKey    // a new policy that was read once
 	every, settle time.Duration // policyEvery and policySettle; tests have no time
 }
 
 // NewWatcher makes a Watcher; Run starts it.
 func NewWatcher(cfg WatchConfig) *Watcher {
-	w := &Watcher{cfg: cfg, reload: make(chan chan error), every: policyEvery, settle: policySettle}
+	w := &Watcher{cfg: cfg, reload: make(chan chan error), policy: cfg.Loaded.policy, every: policyEvery, settle: policySettle}
 	w.current.Store(cfg.Loaded)
 	return w
 }
@@ -161,19 +162,20 @@ func (w *Watcher) concerns(path string) bool {
 }
 
 // policyStep looks whether the policy changed, and says when to look again. One that
-// cannot be read now is the same as before.
+// cannot be read now is the same as before; one that was refused is tried again.
 func (w *Watcher) policyStep(ctx context.Context) time.Duration {
 	now, err := w.Current().options.readPolicy()
+	known, inForce := reflect.DeepEqual(now, w.policy), reflect.DeepEqual(now, w.Current().policy)
 	switch {
-	case err != nil || reflect.DeepEqual(now, w.Current().policy):
+	case err != nil || known && inForce:
 		w.seen = nil
-	case w.seen == nil || !reflect.DeepEqual(now, *w.seen):
+		return w.every
+	case !known && (w.seen == nil || !reflect.DeepEqual(now, *w.seen)):
 		w.seen = &now
 		return w.settle
-	default:
-		w.seen = nil
-		_ = w.take(ctx) // told by take itself
 	}
+	w.seen, w.policy = nil, now
+	_ = w.take(ctx) // told by take itself
 	return w.every
 }
 
@@ -208,12 +210,16 @@ func (w *Watcher) take(ctx context.Context) error {
 	return nil
 }
 
-// read loads the files again. What served before must not stop to be complete.
+// read loads the files again, under the policy that is known. What served before
+// must not stop to be complete.
 func (w *Watcher) read(before *Loaded) (*Loaded, []Change, error) {
-	after, err := before.Reload()
+	o := before.options
+	o.Policy = func() (PolicyKey, error) { return w.policy, nil }
+	after, err := Load(o)
 	if err != nil {
 		return nil, nil, err
 	}
+	after.options = before.options
 	if err := after.Ready(); err != nil && before.Ready() == nil {
 		return nil, nil, err
 	}
