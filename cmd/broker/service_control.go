@@ -198,7 +198,7 @@ when --purge is given.`,
 			return s.uninstall(cmd.Context(), purge, yes)
 		},
 	}
-	cmd.Flags().BoolVar(&purge, "purge", false, "remove the configuration and the state, too")
+	cmd.Flags().BoolVar(&purge, "purge", false, "remove the configuration, the state and the sign-ins, too")
 	cmd.Flags().BoolVar(&yes, "yes", false, "do not ask")
 	return cmd
 }
@@ -208,9 +208,9 @@ func (s *services) uninstall(ctx context.Context, purge, yes bool) error {
 	state := s.stateDir()
 	if purge && !yes {
 		if !s.o.interactive() {
-			return usagef("--purge removes %s with all in it; without a terminal to ask, it needs --yes", dir)
+			return usagef("--purge removes the sign-ins, and %s with all in it; without a terminal to ask, it needs --yes", dir)
 		}
-		if ok, err := s.o.asker().confirm("Remove " + dir + " with the configuration, the keys of all consumers and the audit log?"); err != nil || !ok {
+		if ok, err := s.o.asker().confirm("Remove the sign-ins, and " + dir + " with the configuration, the keys of all consumers and the audit log?"); err != nil || !ok {
 			return errors.Join(err, errors.New("nothing was changed"))
 		}
 	}
@@ -260,10 +260,13 @@ func (s *services) uninstall(ctx context.Context, purge, yes bool) error {
 }
 
 // removeTree removes a directory with all in it. Unlike os.RemoveAll it does so
-// with calls that Wine knows, too. It follows no link.
+// with calls that Wine knows, too. It follows no link. One that is not there is removed already.
 func removeTree(dir string) error {
 	var all []string
 	err := filepath.WalkDir(dir, func(path string, _ fs.DirEntry, err error) error {
+		if path == dir && errors.Is(err, fs.ErrNotExist) {
+			return nil
+		}
 		all = append(all, path)
 		return err
 	})

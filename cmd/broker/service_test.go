@@ -342,4 +342,7 @@ func TestRemoveTree(t *testing.T) {
 	if _, err := os.Stat(dir); !errors.Is(err, os.ErrNotExist) {
 		t.Errorf("it is still there: %v", err)
 	}
+	if err := removeTree(dir); err != nil {
+		t.Errorf("once more: %v", err)
+	}
 }
