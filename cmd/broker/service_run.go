@@ -71,12 +71,7 @@ func (h *serviceHost) service() *lifecycle.Service {
 	return &lifecycle.Service{
 		Log: h.log, Moved: h.moved, Code: codeOf,
 		Run: func(ctx context.Context, ready func()) error {
-			err := h.run(ctx, ready)
-			_, stuck := errors.AsType[*lifecycle.StuckError](err)
-			if told := ctx.Err() != nil; told && err != nil && !stuck {
-				h.log.ErrorContext(ctx, "the service ends as it was told to, but could not do all that comes before", slog.Any("error", err))
-				err = nil // with a code Windows would start it again
-			}
+			err := h.asTold(ctx, h.run(ctx, ready))
 			h.ended(context.WithoutCancel(ctx), err)
 			return err
 		},
@@ -110,6 +105,17 @@ func (h *serviceHost) run(ctx context.Context, ready func()) error {
 	}}
 	// Outlook is the agent's: a service is in no person's session.
 	return serve(ctx, &o, &seatFlags{agent: agentSeparate}, w, "")
+}
+
+// asTold is the error of a service that has ended: none where it was told to and
+// did, whatever it could not write before. With a code Windows would start it again.
+func (h *serviceHost) asTold(ctx context.Context, err error) error {
+	_, stuck := errors.AsType[*lifecycle.StuckError](err)
+	if err == nil || stuck || ctx.Err() == nil {
+		return err
+	}
+	h.log.ErrorContext(ctx, "the service ends as it was told to, but could not do all that comes before", slog.Any("error", err))
+	return nil
 }
 
 // moved is told of what happens to the machine.

@@ -126,6 +126,12 @@ func TestServiceStopsForGood(t *testing.T) {
 	if !slices.Equal(h.events, []int{notify.IDServiceStarted, notify.IDServiceStopped}) {
 		t.Errorf("events %v %q", h.events, h.texts)
 	}
+	told, tell := context.WithCancel(t.Context())
+	tell()
+	stuck := errors.Join(io.ErrShortWrite, &lifecycle.StuckError{})
+	if h.asTold(told, io.ErrShortWrite) != nil || h.asTold(told, stuck) == nil || h.asTold(t.Context(), io.ErrShortWrite) == nil {
+		t.Error("a part that hangs, and an end that nobody asked for, have a code")
+	}
 }
 
 // What keeps a service from starting is in its log, in the event log, and in the code.
