@@ -9,7 +9,6 @@ import (
 	"net"
 	"net/http"
 	"net/url"
-	"os"
 	"slices"
 	"sync"
 	"syscall"
@@ -19,7 +18,8 @@ import (
 // line is one connection to a resource, with one request at a time.
 type line struct {
 	conn   net.Conn
-	socket syscall.RawConn // below TLS; nil: conn is no socket
+	under  *under          // below TLS
+	socket syscall.RawConn // of under; nil: that is no socket
 	meter  *meter          // between conn and r
 	r      *bufio.Reader
 	w      *bufio.Writer
@@ -36,15 +36,40 @@ func (l *line) interrupt() { _ = l.conn.SetDeadline(past()) }
 // quiet reports whether nothing came on the line while nobody used it: an answer
 // that nobody asked for would be taken for the next request's, which can be another
 // caller's. It looks at the socket, and at what TLS has read of it beyond the last
-// answer; a read behind its deadline gives the latter only.
+// answer: with nothing under it, it gives only that.
 func (l *line) quiet() bool {
 	if l.socket != nil && arrived(l.socket) {
 		return false
 	}
-	_ = l.conn.SetReadDeadline(past())
+	l.under.dry = true
 	_, err := l.r.Peek(1)
-	return errors.Is(err, os.ErrDeadlineExceeded) && l.conn.SetReadDeadline(time.Time{}) == nil
+	l.under.dry = false
+	return errors.Is(err, errDry)
 }
+
+// under is a connection below TLS. While it is dry, a read of it ends at once with
+// errDry, which TLS passes on and forgets.
+type under struct {
+	net.Conn
+	dry bool
+}
+
+func (u *under) Read(p []byte) (int, error) {
+	if u.dry {
+		return 0, errDry
+	}
+	return u.Conn.Read(p)
+}
+
+// errDry is an error as that of a deadline, without one: setting it costs more than
+// all else of looking.
+var errDry net.Error = dryError{}
+
+type dryError struct{}
+
+func (dryError) Error() string   { return "nothing more has been read" }
+func (dryError) Timeout() bool   { return true }
+func (dryError) Temporary() bool { return true }
 
 func (l *line) close() { _ = l.conn.Close() }
 
@@ -119,13 +144,15 @@ func (p *lines) dial(ctx context.Context, to *url.URL) (*line, error) {
 			return nil, err
 		}
 	}
+	below := &under{Conn: conn}
+	conn = below
 	if to.Scheme == "https" {
 		if conn, err = p.secure(ctx, conn, to.Hostname()); err != nil {
 			return nil, err
 		}
 	}
 	m := &meter{from: conn}
-	return &line{conn: conn, socket: socket, meter: m, r: bufio.NewReaderSize(m, p.from.ReadBufferSize), w: bufio.NewWriter(conn)}, nil
+	return &line{conn: conn, under: below, socket: socket, meter: m, r: bufio.NewReaderSize(m, p.from.ReadBufferSize), w: bufio.NewWriter(conn)}, nil
 }
 
 // secure puts TLS on a connection.
