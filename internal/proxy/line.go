@@ -67,8 +67,12 @@ var errDry net.Error = dryError{}
 
 type dryError struct{}
 
-func (dryError) Error() string   { return "nothing more has been read" }
-func (dryError) Timeout() bool   { return true }
+func (dryError) Error() string { return "nothing more has been read" }
+
+// Timeout implements net.Error.
+func (dryError) Timeout() bool { return true }
+
+// Temporary implements net.Error: TLS goes on after such an error.
 func (dryError) Temporary() bool { return true }
 
 func (l *line) close() { _ = l.conn.Close() }
