@@ -27,11 +27,8 @@ type line struct {
 	since  time.Time   // when it was last put back
 }
 
-// past is a deadline that is over.
-func past() time.Time { return time.Unix(1, 0) }
-
 // interrupt lets what reads or writes on the line return at once.
-func (l *line) interrupt() { _ = l.conn.SetDeadline(past()) }
+func (l *line) interrupt() { _ = l.conn.SetDeadline(time.Unix(1, 0)) }
 
 // quiet reports whether nothing came on the line while nobody used it: an answer
 // that nobody asked for would be taken for the next request's, which can be another
