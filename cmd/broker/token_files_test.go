@@ -55,7 +55,9 @@ func TestTokenFiles(t *testing.T) {
 	w.restart()
 	w.fileHolds("after a restart", raw, token()+"\n")
 
-	w.call(w.admin, http.MethodDelete, "/v1/consumers/header", "")
+	if a := w.call(w.admin, http.MethodDelete, "/v1/consumers/header", ""); a.status != http.StatusNoContent {
+		t.Fatalf("%d %s", a.status, a.body)
+	}
 	w.fileHolds("goes with its consumer", header, "")
 	w.call(w.admin, http.MethodDelete, "/v1/accounts/"+alice, "")
 	w.fileHolds("goes with the sign-in", raw, "")

@@ -34,9 +34,8 @@ type WatchConfig struct {
 	Logger *slog.Logger // takes what was applied and what was refused
 
 	// Apply puts new settings in force. It runs on the Watcher's goroutine, one
-	// call at a time, never without a change, and must not call Reload. It takes
-	// over what need not wait for a restart (Change.Restart). An error refuses
-	// the new settings.
+	// call at a time, never without a change. It takes over what need not wait for
+	// a restart (Change.Restart). An error refuses the new settings.
 	Apply func(before, after *Loaded, changes []Change) error
 
 	// Refused, where set, hears why a new version was refused, once per
@@ -49,7 +48,6 @@ type WatchConfig struct {
 type Watcher struct {
 	cfg     WatchConfig
 	current atomic.Pointer[Loaded]
-	reload  chan chan error
 	refused string // the last reason, so that it is told once
 
 	policy        PolicyKey     // what two readings agreed on; Windows may be writing a new one
@@ -59,7 +57,7 @@ type Watcher struct {
 
 // NewWatcher makes a Watcher; Run starts it.
 func NewWatcher(cfg WatchConfig) *Watcher {
-	w := &Watcher{cfg: cfg, reload: make(chan chan error), policy: cfg.Loaded.policy, every: policyEvery, settle: policySettle}
+	w := &Watcher{cfg: cfg, policy: cfg.Loaded.policy, every: policyEvery, settle: policySettle}
 	w.current.Store(cfg.Loaded)
 	return w
 }
@@ -67,26 +65,8 @@ func NewWatcher(cfg WatchConfig) *Watcher {
 // Current is the settings in force. It is safe for concurrent use.
 func (w *Watcher) Current() *Loaded { return w.current.Load() }
 
-// Reload reads the files now and waits for the outcome: nil where the settings
-// on disk are in force. It needs a running Run; for a writer that wants to see
-// its own change at once, and for SIGHUP.
-func (w *Watcher) Reload(ctx context.Context) error {
-	done := make(chan error, 1)
-	select {
-	case w.reload <- done:
-	case <-ctx.Done():
-		return ctx.Err()
-	}
-	select {
-	case err := <-done:
-		return err
-	case <-ctx.Done():
-		return ctx.Err()
-	}
-}
-
 // Run watches until ctx ends and returns nil then. Where the system cannot
-// watch files it says so in the log and goes on serving Reload.
+// watch files it says so in the log.
 func (w *Watcher) Run(ctx context.Context) error {
 	var events chan fsnotify.Event
 	var errs chan error
@@ -98,18 +78,16 @@ func (w *Watcher) Run(ctx context.Context) error {
 		events, errs = files.Events, files.Errors
 	}
 	w.arm(ctx, files)
-	var policy, quiet <-chan time.Time
+	var policy <-chan time.Time
 	if w.Current().options.GOOS == "windows" {
 		policy = time.After(w.every)
 	}
-	var first time.Time // of the changes not yet read
+	// What changed since the settings were loaded is looked for too.
+	quiet, first := time.After(debounce), time.Now()
 	for {
 		select {
 		case <-ctx.Done():
 			return nil
-		case done := <-w.reload:
-			w.arm(ctx, files)
-			done <- w.take(ctx)
 		case event := <-events:
 			if !w.concerns(event.Name) {
 				continue

@@ -73,10 +73,6 @@ func (w *watching) run() {
 			w.t.Errorf("Run: %v", err)
 		}
 	})
-	// Reload answers once Run watches, so that no change of the test is missed.
-	if err := w.Reload(ctx); err != nil {
-		w.t.Fatal(err)
-	}
 }
 
 func next[T any](t *testing.T, c <-chan T, what string) T {
@@ -124,13 +120,26 @@ func TestWatch(t *testing.T) {
 	}
 }
 
+// A change that was made while the broker started is not missed.
+func TestWatchSeesWhatChangedBefore(t *testing.T) {
+	h := newHome(t, map[string]string{"broker.yaml": minimal, "conf.d/a.yaml": "accounts: {ops: {username: ops@contoso.com}}\n"})
+	w := watchingOf(t, h.load())
+	if err := os.Remove(h.path("conf.d/a.yaml")); err != nil {
+		t.Fatal(err)
+	}
+	w.run()
+	if got := next(t, w.applied, "a change before"); len(got) != 1 || got[0].Key != "accounts.ops.username" {
+		t.Errorf("changes %v", got)
+	}
+}
+
 // What is worth a look since the settings were read again is told, once.
 func TestWatchWarns(t *testing.T) {
 	h := newHome(t, map[string]string{"broker.yaml": minimal})
-	w := watch(t, h.load())
+	w := watchingOf(t, h.load())
 	h.write("conf.d/a.yml", "accounts: {}\n")
 	for range 2 {
-		if err := w.Reload(t.Context()); err != nil {
+		if err := w.take(t.Context()); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -160,10 +169,7 @@ func TestWatchRefuses(t *testing.T) {
 	if w.Current() != good {
 		t.Error("the old settings are no longer in force")
 	}
-	// The same fault again is not told twice; a good file ends it.
-	if err := w.Reload(t.Context()); err == nil {
-		t.Error("Reload does not say that the file is refused")
-	}
+	// A good file ends it.
 	h.write("broker.yaml", minimal)
 	if err := next(t, w.refused, "the end of the refusal"); err != nil {
 		t.Errorf("told again: %v", err)
@@ -185,11 +191,17 @@ func TestWatchNewDirectory(t *testing.T) {
 	}
 }
 
-func TestReloadNeedsRun(t *testing.T) {
-	w := NewWatcher(WatchConfig{Loaded: newHome(t, map[string]string{"broker.yaml": minimal}).load(), Logger: slog.New(slog.DiscardHandler)})
-	ctx, cancel := context.WithCancel(t.Context())
-	cancel()
-	if err := w.Reload(ctx); !errors.Is(err, context.Canceled) {
-		t.Errorf("got %v", err)
+// The same fault is not told twice.
+func TestWatchRefusesOnce(t *testing.T) {
+	h := newHome(t, map[string]string{"broker.yaml": minimal})
+	w := watchingOf(t, h.load())
+	h.write("broker.yaml", minimal+"tennant: x\n")
+	for range 2 {
+		if err := w.take(t.Context()); err == nil {
+			t.Error("a bad file is taken")
+		}
+	}
+	if told := len(w.refused); told != 1 {
+		t.Errorf("told %d times", told)
 	}
 }
