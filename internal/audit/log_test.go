@@ -73,6 +73,25 @@ func TestRepeatsAreCounted(t *testing.T) {
 
 func sorted(s []string) []string { return slices.Sorted(slices.Values(s)) }
 
+// A key is forgotten after whole minutes without a hit, and not at the first flush,
+// which may come at once.
+func TestAFirstHitIsKept(t *testing.T) {
+	tl, n := newTally[string](1, 1), int64(0)
+	flush := func() { tl.flush(func(_ string, m int64) { n += m }) }
+	if tl.hit("k") != first {
+		t.Fatal("known")
+	}
+	flush()
+	if tl.hit("k") != again {
+		t.Error("forgotten at once")
+	}
+	flush()
+	flush()
+	if n != 1 || tl.hit("k") != first {
+		t.Errorf("counted %d, and not forgotten", n)
+	}
+}
+
 // No hit is lost and none counted twice, whatever runs at the same time.
 func TestNothingIsLostInTheCount(t *testing.T) {
 	const workers, hits = 8, 20000

@@ -19,7 +19,7 @@ type tally[K comparable] struct {
 
 type count struct {
 	n    atomic.Int64 // hits since the last flush; negative once the key is gone
-	idle int          // flushes without a hit; guarded by mu
+	idle int          // flushes without a hit; guarded by mu; -1 until the one after the first hit
 }
 
 // gone is far enough below zero for any number of late hits.
@@ -56,7 +56,7 @@ func (t *tally[K]) hit(k K) tallied {
 		return full
 	}
 	next := maps.Clone(known)
-	next[k] = &count{}
+	next[k] = &count{idle: -1}
 	t.known.Store(&next)
 	return first
 }
