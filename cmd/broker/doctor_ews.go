@@ -100,7 +100,7 @@ func (p *parts) askExchange(ctx context.Context, way http.RoundTripper, base, ac
 	}
 	req.Header.Set("Content-Type", "text/xml; charset=utf-8")
 	req.Header.Set("User-Agent", "M365TokenBroker/doctor")
-	req.Header.Set("Authorization", "Bearer "+answer.Entry.Token().Access.Reveal())
+	req.Header.Set("Authorization", answer.Entry.Authorization().Reveal())
 	if name := p.username(account); name != "" {
 		req.Header.Set("X-AnchorMailbox", name)
 	}

@@ -296,7 +296,7 @@ var reveals = map[string]int{
 	"internal/config":    1,
 	"internal/consumer":  2,
 	"internal/entra":     3,
-	"internal/httpapi":   2,
+	"internal/httpapi":   3,
 	"internal/lifecycle": 1, // the password of a service's account, into the call that makes the service
 	"internal/notify":    2,
 	"internal/proxy":     1, // the token, into the request for the resource

@@ -573,6 +573,9 @@ func TestAppendJSON(t *testing.T) {
 	if len(got) != len(want) {
 		t.Errorf("fields: %v", got)
 	}
+	if e.Authorization().Reveal() != `Bearer CANARY"x` || !e.Token().Access.Equal(tok.Access) {
+		t.Error("the header's value and the token differ")
+	}
 	if s := fmt.Sprintf("%v %+v %#v", e, e, *e); strings.Contains(s, "CANARY") {
 		t.Error("an Entry prints its token")
 	}

@@ -25,6 +25,9 @@ type Entry struct {
 	expires  time.Time     // wall clock only, so that the machine's sleep counts
 	lifetime time.Duration // as issued
 
+	// The value of the header field Authorization.
+	authorization token.Secret
+
 	// The body of GET /v1/token up to the value of expires_in. It holds the
 	// access token, hence the type.
 	head token.Secret
@@ -33,17 +36,22 @@ type Entry struct {
 	asked *atomic.Int64 // Unix seconds; shared with the entry's successors
 }
 
+// scheme is what stands before the token in the header field Authorization.
+const scheme = "Bearer "
+
 // newEntry makes the answer of tok ready.
 func newEntry(key token.Key, tok token.Token, asked *atomic.Int64) *Entry {
 	lifetime := tok.Lifetime()
 	// By the wall clock from here on: a machine's sleep counts.
 	tok.ObtainedOn, tok.ExpiresOn, tok.RefreshOn = tok.ObtainedOn.Round(0), tok.ExpiresOn.Round(0), tok.RefreshOn.Round(0)
 	etag := etagOf(tok.Access)
+	authorization := scheme + tok.Access.Reveal()
+	access := authorization[len(scheme):]
+	tok.Access = token.NewSecret(access) // the same bytes: the header costs no memory of its own
 	e := &Entry{
-		key: key, tok: tok, asked: asked, etag: etag, jitter: jitterOf(etag),
+		key: key, tok: tok, asked: asked, etag: etag, jitter: jitterOf(etag), authorization: token.NewSecret(authorization),
 		received: time.Now(), expires: tok.ExpiresOn, lifetime: lifetime,
 	}
-	access := tok.Access.Reveal()
 	b := make([]byte, 0, len(access)+len(tok.Scope)+256)
 	b = appendField(b, `{"access_token":`, access)
 	b = append(b, `,"token_type":"Bearer","expires_on":`...)
@@ -78,6 +86,10 @@ func (e *Entry) Key() token.Key { return e.key }
 
 // Token is the token itself.
 func (e *Entry) Token() token.Token { return e.tok }
+
+// Authorization is the value of the header field of that name with which the token
+// is used (RFC 6750 section 2.1).
+func (e *Entry) Authorization() token.Secret { return e.authorization }
 
 // ETag is the weak entity tag of the token, quotes included.
 func (e *Entry) ETag() string { return e.etag }

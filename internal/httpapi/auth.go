@@ -39,13 +39,18 @@ func (s *Server) identify(r *http.Request, want right) (*consumer.Identity, erro
 	}
 }
 
-// authenticate finds who is calling, and holds it to what its consumer is tied to
-// and to its rate.
+// authenticate finds who is calling.
 func (s *Server) authenticate(r *http.Request) (*consumer.Identity, error) {
 	key, err := s.keyOf(r)
 	if err != nil {
 		return nil, err
 	}
+	return s.authenticateKey(r, key)
+}
+
+// authenticateKey finds whose key it is that a request presents, and holds the
+// caller to what its consumer is tied to and to its rate.
+func (s *Server) authenticateKey(r *http.Request, key string) (*consumer.Identity, error) {
 	id, err := s.cfg.Consumers.Authenticate(key)
 	if err != nil {
 		return nil, err

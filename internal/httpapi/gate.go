@@ -135,7 +135,13 @@ func isProxied(target string) bool { return strings.HasPrefix(target, proxyPrefi
 // encodings, as one server may decode what another has decoded.
 func harmlessPath(path string) bool {
 	once, err := url.PathUnescape(path)
-	if err != nil || strings.Contains(path, "#") || !staysInside(path) || !staysInside(once) {
+	if err != nil || strings.Contains(path, "#") || !staysInside(path) {
+		return false
+	}
+	if once == path {
+		return true
+	}
+	if !staysInside(once) {
 		return false
 	}
 	twice, err := url.PathUnescape(once)

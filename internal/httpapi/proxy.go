@@ -67,9 +67,7 @@ func (s *Server) enterProxy(r *http.Request) (id *consumer.Identity, account str
 	if err != nil {
 		return nil, "", err
 	}
-	as := r.WithContext(r.Context()) // a copy, which presents the key as everywhere else
-	as.Header = http.Header{"X-Broker-Key": {key}}
-	if id, err = s.authenticate(as); err != nil {
+	if id, err = s.authenticateKey(r, key); err != nil {
 		return id, "", err
 	}
 	if err = mayUse(id, anyConsumer); err != nil {
@@ -94,7 +92,7 @@ func proxyCredential(h http.Header) (key, user string, err error) {
 	if len(auth) == 1 {
 		r := http.Request{Header: http.Header{"Authorization": auth}}
 		if user, key, ok := r.BasicAuth(); ok {
-			return key, user, nil
+			return strings.TrimSpace(key), user, nil
 		}
 	}
 	key, err = credential(h)

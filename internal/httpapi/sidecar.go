@@ -101,7 +101,7 @@ func (s *Server) authorizationHeader(c echo.Context, id *consumer.Identity) erro
 		return sidecarRefusal("optionsOverride.AcquireTokenOptions.Tenant", "the account is signed in to another tenant")
 	}
 	s.issued(c.Response(), id, a)
-	tell(c.Response(), http.StatusOK, authorizationHeader{"Bearer " + reveal(a)})
+	tell(c.Response(), http.StatusOK, authorizationHeader{a.Entry.Authorization().Reveal()})
 	return nil
 }
 

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"io"
-	"log"
 	"net/http"
 	"net/http/httputil"
 	"net/url"
@@ -101,7 +100,7 @@ func (x *exchange) forward(r *http.Request) error {
 	var failed error
 	x.rp = httputil.ReverseProxy{
 		Rewrite: x.rewrite, Transport: x, ModifyResponse: x.modify, BufferPool: &x.p.buffers,
-		ErrorLog:     log.New(io.Discard, "", 0), // its errors come to us as well
+		ErrorLog:     x.p.silent, // its errors come to us as well
 		ErrorHandler: func(_ http.ResponseWriter, _ *http.Request, err error) { failed = x.fault(ctx, err) },
 	}
 	x.rp.ServeHTTP(x.w, r.WithContext(ctx))
@@ -159,7 +158,7 @@ func stripCredentials(h http.Header) {
 
 // authorize puts the token in.
 func (x *exchange) authorize(r *http.Request) {
-	r.Header["Authorization"] = []string{"Bearer " + x.answer.Entry.Token().Access.Reveal()}
+	r.Header["Authorization"] = []string{x.answer.Entry.Authorization().Reveal()}
 }
 
 func (x *exchange) issued() {

@@ -24,20 +24,27 @@ type line struct {
 	r      *bufio.Reader
 	w      *bufio.Writer
 	free   func() bool // takes the request's context away; false: it has ended
-	since  time.Time   // when it was last put back
+	since  time.Time   // when it was last put back; zero: it is new
 }
+
+// isUsed reports whether the line has carried a request before.
+func (l *line) isUsed() bool { return !l.since.IsZero() }
 
 // interrupt lets what reads or writes on the line return at once.
 func (l *line) interrupt() { _ = l.conn.SetDeadline(time.Unix(1, 0)) }
 
-// quiet reports whether nothing came on the line while nobody used it: an answer
-// that nobody asked for would be taken for the next request's, which can be another
-// caller's. It looks at the socket, and at what TLS has read of it beyond the last
-// answer: with nothing under it, it gives only that.
-func (l *line) quiet() bool {
-	if l.socket != nil && arrived(l.socket) {
-		return false
-	}
+// An answer that nobody asked for would be taken for the next request's, which can
+// be another caller's. So two places are looked at before a line is used again: the
+// socket, before the request is sent (quiet), and what TLS has read of it beyond
+// the last answer, before it is read again (drained). The second does not change
+// by itself, and is looked at while the server works.
+
+// quiet reports whether nothing came from the socket while nobody used the line.
+func (l *line) quiet() bool { return l.socket == nil || !arrived(l.socket) }
+
+// drained reports whether TLS holds nothing more: with nothing under it, it gives
+// only that.
+func (l *line) drained() bool {
 	l.under.dry = true
 	_, err := l.r.Peek(1)
 	l.under.dry = false

@@ -13,6 +13,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
+	"log"
 	"net/http"
 	"sync"
 	"sync/atomic"
@@ -47,7 +49,8 @@ type Config struct {
 	// Done is told how a request ended; may be nil.
 	Done func(ctx context.Context, r Result)
 	// Idle is how long neither side may send anything; zero means 5 minutes.
-	// Exchange sends a sign of life every minute (GetStreamingEvents).
+	// Exchange sends a sign of life every minute (GetStreamingEvents). A sixteenth
+	// of it must be less than the server's limits for a whole request.
 	Idle time.Duration
 }
 
@@ -70,6 +73,7 @@ type Proxy struct {
 	cfg     Config
 	bases   atomic.Pointer[map[string]base]
 	buffers buffers
+	silent  *log.Logger
 }
 
 // New makes a Proxy. Its error says which base URL is wrong.
@@ -80,7 +84,7 @@ func New(cfg Config) (*Proxy, error) {
 	if cfg.Idle == 0 {
 		cfg.Idle = defaultIdle
 	}
-	p := &Proxy{cfg: cfg}
+	p := &Proxy{cfg: cfg, silent: log.New(io.Discard, "", 0)}
 	return p, p.Configure(cfg.Bases)
 }
 

@@ -83,6 +83,7 @@ func (s *Straight) takes(r *http.Request) bool {
 // Errors of a line. They hold nothing of what came.
 var (
 	errGone    = errors.New("the connection was closed before an answer began")
+	errEarly   = errors.New("the server sent more than one answer to the request before")
 	errAnswer  = errors.New("what came is no answer of HTTP/1.1")
 	errHeader  = errors.New("the header of the answer is too long")
 	errUpgrade = errors.New("the server changes the protocol, which nobody asked for")
@@ -100,6 +101,9 @@ func (s *Straight) send(l *line, r *http.Request) (*http.Response, error) {
 	err := r.Write(l.w)
 	if err == nil {
 		err = l.w.Flush()
+	}
+	if err == nil && l.isUsed() && !l.drained() {
+		err = errEarly
 	}
 	if err == nil {
 		_, err = l.r.Peek(1)

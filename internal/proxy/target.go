@@ -111,18 +111,30 @@ func plainSegments(path string) bool {
 // 3.3) by its number and leaves all others as they are.
 func escapeIllegal(path string) string {
 	const hex = "0123456789ABCDEF"
+	if !strings.ContainsFunc(path, isIllegal) {
+		return path
+	}
 	var b strings.Builder
 	for i := range len(path) {
-		switch c := path[i]; {
-		case c >= 'a' && c <= 'z', c >= 'A' && c <= 'Z', c >= '0' && c <= '9', strings.IndexByte("-._~!$&'()*+,;=:@/%[]", c) >= 0:
+		c := path[i]
+		if !isIllegal(rune(c)) {
 			b.WriteByte(c)
-		default:
-			b.WriteByte('%')
-			b.WriteByte(hex[c>>4])
-			b.WriteByte(hex[c&15])
+			continue
 		}
+		b.WriteByte('%')
+		b.WriteByte(hex[c>>4])
+		b.WriteByte(hex[c&15])
 	}
 	return b.String()
+}
+
+// isIllegal reports whether a character must not stand in a path as it is.
+func isIllegal(c rune) bool {
+	switch {
+	case c >= 'a' && c <= 'z', c >= 'A' && c <= 'Z', c >= '0' && c <= '9':
+		return false
+	}
+	return !strings.ContainsRune("-._~!$&'()*+,;=:@/%[]", c)
 }
 
 // rest is what of a URL is behind the base URL, as the resource wrote it; ok is
