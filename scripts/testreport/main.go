@@ -2,17 +2,22 @@
 // person wants to see of it: the closing line of each package, the whole output
 // of what failed, every skipped test with its reason, and one line of counts.
 //
-//	go test -json ./... | go run ./scripts/testreport
+//	go test -json ./... | go run ./scripts/testreport [-failed FILE]
 //
-// It exits 1 where a test or a build failed or no test ran at all.
+// FILE gets a line for each test that failed, or for its package, where not all of
+// its tests ran: the package, a space, and what go test -run takes. It exits 1
+// where a test or a build failed or no test ran at all.
 package main
 
 import (
 	"bufio"
 	"encoding/json"
+	"flag"
 	"fmt"
 	"io"
 	"os"
+	"regexp"
+	"slices"
 	"strings"
 )
 
@@ -42,11 +47,22 @@ type report struct {
 	output                  map[string]*strings.Builder // by name, until its end
 	skips                   []string
 	passed, failed, skipped int // tests; failed also counts packages without one
-	failedTests             map[string]int
+	failures                []event
+	finished                map[string]bool // packages whose failed test program came to its end
+}
+
+func newReport(out io.Writer) *report {
+	return &report{out: out, output: map[string]*strings.Builder{}, finished: map[string]bool{}}
 }
 
 func main() {
-	ok, err := run(os.Stdin, os.Stdout)
+	failed := flag.String("failed", "", "a `file` for what failed, as go test -run takes it")
+	flag.Parse()
+	r := newReport(os.Stdout)
+	ok, err := r.run(os.Stdin)
+	if *failed != "" && err == nil {
+		err = os.WriteFile(*failed, []byte(r.patterns()), 0o600)
+	}
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "testreport:", err)
 	}
@@ -55,23 +71,22 @@ func main() {
 	}
 }
 
-// run copies what matters of in to out and reports whether all is well.
-func run(in io.Reader, out io.Writer) (bool, error) {
-	r := &report{out: out, output: map[string]*strings.Builder{}, failedTests: map[string]int{}}
+// run copies what matters of in to r.out and reports whether all is well.
+func (r *report) run(in io.Reader) (bool, error) {
 	lines := bufio.NewScanner(in)
 	lines.Buffer(nil, 16<<20)
 	for lines.Scan() {
 		var e event
 		if err := json.Unmarshal(lines.Bytes(), &e); err != nil {
-			_, _ = fmt.Fprintln(out, lines.Text()) // a message of the go command itself
+			_, _ = fmt.Fprintln(r.out, lines.Text()) // a message of the go command itself
 			continue
 		}
 		r.add(e)
 	}
 	for _, s := range r.skips {
-		_, _ = fmt.Fprintln(out, "skipped:", s)
+		_, _ = fmt.Fprintln(r.out, "skipped:", s)
 	}
-	_, _ = fmt.Fprintf(out, "%d passed, %d failed, %d skipped\n", r.passed, r.failed, r.skipped)
+	_, _ = fmt.Fprintf(r.out, "%d passed, %d failed, %d skipped\n", r.passed, r.failed, r.skipped)
 	return r.failed == 0 && r.passed > 0, lines.Err()
 }
 
@@ -88,13 +103,12 @@ func (r *report) add(e event) {
 		}
 		r.end(e, &r.skipped)
 	case "fail":
-		if e.Test == "" && r.failedTests[e.Package] == 0 {
+		if e.Test != "" {
+			_, _ = fmt.Fprint(r.out, r.text(e))
+		} else if !r.failedWithin(e) {
 			r.failed++ // it did not build, or died outside a test
 		}
-		if e.Test != "" {
-			r.failedTests[e.Package]++
-			_, _ = fmt.Fprint(r.out, r.text(e))
-		}
+		r.failures = append(r.failures, e)
 		r.end(e, &r.failed)
 	}
 }
@@ -103,6 +117,9 @@ func (r *report) add(e event) {
 // lines of a package and of a build are shown at once.
 func (r *report) keep(e event) {
 	if e.Test == "" {
+		if e.Output == "FAIL\n" { // what died says nothing of the kind
+			r.finished[e.Package] = true
+		}
 		if e.Output != "PASS\n" {
 			_, _ = fmt.Fprint(r.out, e.Output)
 		}
@@ -122,6 +139,29 @@ func (r *report) end(e event, count *int) {
 		*count++
 	}
 	delete(r.output, e.name())
+}
+
+// failedWithin reports whether a test within the event's test or package failed.
+func (r *report) failedWithin(e event) bool {
+	return slices.ContainsFunc(r.failures, func(f event) bool {
+		return f.Package == e.Package && f.Test != e.Test && (e.Test == "" || strings.HasPrefix(f.Test, e.Test+"/"))
+	})
+}
+
+// patterns names what failed, each for a run of its own.
+func (r *report) patterns() string {
+	var b strings.Builder
+	for _, f := range r.failures {
+		whole := !r.finished[f.Package]
+		switch {
+		case f.Test == "" && whole:
+			fmt.Fprintf(&b, "%s .\n", f.Package)
+		case f.Test != "" && !whole && !r.failedWithin(f): // not the test around it
+			levels := strings.Split(regexp.QuoteMeta(f.Test), "/")
+			fmt.Fprintf(&b, "%s ^%s$\n", f.Package, strings.Join(levels, "$/^"))
+		}
+	}
+	return b.String()
 }
 
 // text is the output of the event's test so far.

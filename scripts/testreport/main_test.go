@@ -1,6 +1,7 @@
 package main
 
 import (
+	"io"
 	"strings"
 	"testing"
 )
@@ -31,7 +32,8 @@ func TestRun(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			var out strings.Builder
-			ok, err := run(strings.NewReader(c.in), &out)
+			r := newReport(&out)
+			ok, err := r.run(strings.NewReader(c.in))
 			if err != nil || ok != c.ok {
 				t.Errorf("run = %v, %v; want %v", ok, err, c.ok)
 			}
@@ -39,6 +41,33 @@ func TestRun(t *testing.T) {
 				if !strings.Contains(out.String(), w) {
 					t.Errorf("output lacks %q:\n%s", w, &out)
 				}
+			}
+		})
+	}
+}
+
+func TestPatterns(t *testing.T) {
+	const (
+		finished = `{"Action":"output","Package":"p","Output":"FAIL\n"}` + "\n"
+		subtest  = `{"Action":"fail","Package":"p","Test":"TestA/one.two"}
+{"Action":"fail","Package":"p","Test":"TestA"}
+{"Action":"fail","Package":"p","Test":"TestAB"}
+`
+		end = `{"Action":"fail","Package":"p"}`
+	)
+	for name, c := range map[string]struct{ in, want string }{
+		"tests":             {subtest + finished + end, "p ^TestA$/^one\\.two$\np ^TestAB$\n"},
+		"a test that dies":  {subtest + end, "p .\n"}, // the tests after it did not run
+		"a program or more": {end + "\n" + strings.ReplaceAll(end, `"p"`, `"q"`), "p .\nq .\n"},
+		"nothing":           {`{"Action":"pass","Package":"p","Test":"TestA"}`, ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			r := newReport(io.Discard)
+			if _, err := r.run(strings.NewReader(c.in)); err != nil {
+				t.Fatal(err)
+			}
+			if got := r.patterns(); got != c.want {
+				t.Errorf("got\n%swant\n%s", got, c.want)
 			}
 		})
 	}
