@@ -100,15 +100,18 @@ func (m *proxied) small(ctx context.Context, bare string, n int, out io.Writer) 
 			}
 		}
 	}
+	direct := calls[0].took
 	_, err := fmt.Fprintf(out, "Proxy, %d small calls of each kind in turn, one connection each\n\n"+
-		"| call | p50 | p90 | p99 | added to the direct one before it, p50 |\n| --- | ---: | ---: | ---: | ---: |\n", n)
-	for _, c := range calls {
+		"| call | p50 | p90 | p99 | added to the direct one of its turn, p50 | of a direct one |\n| --- | ---: | ---: | ---: | ---: | ---: |\n"+
+		"| direct | %v | %v | %v | | |\n", n, round(direct, 50), round(direct, 90), round(direct, 99))
+	for _, c := range calls[1:] {
 		added := make([]time.Duration, n)
 		for i := range added {
-			added[i] = c.took[i] - calls[0].took[i]
+			added[i] = c.took[i] - direct[i]
 		}
 		if err == nil {
-			_, err = fmt.Fprintf(out, "| %s | %v | %v | %v | %v |\n", c.name, round(c.took, 50), round(c.took, 90), round(c.took, 99), round(added, 50))
+			_, err = fmt.Fprintf(out, "| %s | %v | %v | %v | %v | %.2f |\n", c.name, round(c.took, 50), round(c.took, 90), round(c.took, 99),
+				round(added, 50), float64(quantile(added, 50, 100))/float64(quantile(direct, 50, 100)))
 		}
 	}
 	return err
