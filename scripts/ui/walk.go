@@ -232,8 +232,10 @@ func (w *world) forgot() {
 	w.enter() // and while it looks
 	w.try(func() error {
 		_, err := w.page.eval(`window.fetch = ((ask) => async (...args) => {
+			const late = () => new Promise((done) => setTimeout(done, 500));
+			if (args[0].endsWith("status")) await late(); // then it is refused
 			const answer = await ask(...args);
-			if (args[0].endsWith("consumers")) await new Promise((done) => setTimeout(done, 500));
+			if (args[0].endsWith("consumers")) await late();
 			return answer;
 		})(window.fetch); document.dispatchEvent(new Event("visibilitychange"))`)
 		return err
@@ -241,6 +243,7 @@ func (w *world) forgot() {
 	w.press("Leave")
 	w.shows("You have left this page")
 	w.try(func() error { _, err := w.page.eval(`new Promise((done) => setTimeout(done, 1000))`); return err })
+	w.shows("You have left this page")
 	w.isBare()
 	w.clean("status of 401")
 }

@@ -29,18 +29,23 @@ class Failure extends Error {
   }
 }
 
+// call resolves to the text of the answer. What comes after the end, nobody takes.
 async function call(method, path, body) {
   const headers = {};
   if (state.csrf) headers["X-Broker-CSRF"] = state.csrf;
   if (state.byPerson) headers["X-Broker-Person"] = "1";
   if (body) headers["Content-Type"] = "application/json";
   state.byPerson = false;
-  const res = await fetch(`/ui/${path}`, { method, headers, body: body && JSON.stringify(body), cache: "no-store", redirect: "error", credentials: "same-origin" });
-  if (res.ok) return res;
-  throw new Failure(res.status, await res.json().catch(() => ({})));
+  try {
+    const res = await fetch(`/ui/${path}`, { method, headers, body: body && JSON.stringify(body), cache: "no-store", redirect: "error", credentials: "same-origin" });
+    if (!res.ok) throw new Failure(res.status, await res.json().catch(() => ({})));
+    return await res.text();
+  } finally {
+    if (state.over) await new Promise(() => {});
+  }
 }
 
-const json = async (...args) => (await call(...args)).json();
+const json = async (...args) => JSON.parse(await call(...args));
 
 // end leaves nothing of what was true on the page.
 function end(why) {
@@ -86,7 +91,6 @@ async function look() {
   if (state.over) return;
   try {
     const [status, list] = await Promise.all([json("GET", "api/status"), json("GET", "api/consumers")]);
-    if (state.over) return; // since it was asked
     Object.assign(state, { status, consumers: list.consumers, lost: false, seen: new Date() });
   } catch (err) {
     meet(err);
@@ -156,8 +160,7 @@ async function follow(mine) {
 async function drawQR(mine) {
   if (mine.view.flow !== "device") return;
   try {
-    const svg = await (await call("GET", `api/signins/${mine.view.id}/qr`)).text();
-    mine.qr = `data:image/svg+xml,${encodeURIComponent(svg)}`;
+    mine.qr = `data:image/svg+xml,${encodeURIComponent(await call("GET", `api/signins/${mine.view.id}/qr`))}`;
     draw();
   } catch {
     // the link is there without it
@@ -215,8 +218,8 @@ async function doctor() {
   draw();
 }
 
-async function leave() {
-  await call("DELETE", "session").catch(() => {});
+function leave() {
+  call("DELETE", "session").catch(() => {});
   end("You have left this page; close it, or run `broker ui` to open it again.");
 }
 
