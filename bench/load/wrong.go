@@ -25,6 +25,7 @@ type wrongPlan struct {
 // beside is what goes on while the program with the right key asks.
 type beside struct {
 	name string
+	base *beside // what it is held against; nil: nothing
 	// request is sent again and again by the others; nil: nobody asks but the one.
 	request   func(address string) []byte
 	perSecond int // of all connections together; zero: as fast as they can
@@ -34,12 +35,14 @@ type beside struct {
 	rate     []float64       // of the others
 }
 
+const wrongName = "wrong keys"
+
 // pause is what the program with the right key waits after every answer.
 const pause = time.Millisecond
 
 // wrongKeys compares the right key's latency alone, beside as many requests that
 // need no key, and beside wrong keys; the second shows what the machine does to
-// it, and so what the noise is.
+// it, and the same once more what the noise is.
 func (b *bench) wrongKeys(ctx context.Context, p wrongPlan) ([]*beside, error) {
 	v, err := b.broker(ctx, tracing{dir: "wrong", name: "broker"})
 	defer v.stop()
@@ -50,12 +53,12 @@ func (b *bench) wrongKeys(ctx context.Context, p wrongPlan) ([]*beside, error) {
 	wrong := func(address string) []byte {
 		return newTarget(address, "brk_"+strings.Repeat("w", 43)).request
 	}
-	all := []*beside{
-		{name: "nothing"},
-		{name: "probes (`/livez`), no key", request: open, perSecond: p.perSecond},
-		{name: "wrong keys", request: wrong, perSecond: p.perSecond},
-		{name: "probes, as fast as they can", request: open},
-		{name: "wrong keys, as fast as they can", request: wrong},
+	all := []*beside{{name: "nothing"}}
+	for _, perSecond := range []int{p.perSecond, 0} {
+		probes := &beside{name: "probes (`/livez`), no key", request: open, perSecond: perSecond}
+		all = append(all, probes,
+			&beside{name: wrongName, base: probes, request: wrong, perSecond: perSecond},
+			&beside{name: "the probes again", base: probes, request: open, perSecond: perSecond})
 	}
 	for range p.rounds {
 		for _, s := range all {
@@ -183,10 +186,10 @@ func reportWrong(out io.Writer, p wrongPlan, all []*beside) error {
 	_, err := fmt.Fprintf(out, "%s, %d cores, %d rounds, %d requests over %d connections beside, at most %d/s where limited\n\n"+
 		"| beside it | requests/s | right key p50 | of alone | of beside probes (middle half of the rounds) | p99 | answers |\n| --- | ---: | ---: | ---: | ---: | ---: | --- |\n",
 		runtime.Version(), runtime.NumCPU(), p.rounds, p.requests, p.connections, p.perSecond)
-	for k, s := range all {
-		wrong, ofProbes := strings.HasPrefix(s.name, "wrong"), ""
-		if wrong {
-			r := s.over(all[k-1])
+	for _, s := range all {
+		ofProbes := ""
+		if s.base != nil {
+			r := s.over(s.base)
 			ofProbes = fmt.Sprintf("**%.2f** (%.2f to %.2f)", median(r), quantile(r, 1, 4), quantile(r, 3, 4))
 		}
 		var answers []string
@@ -196,14 +199,22 @@ func reportWrong(out io.Writer, p wrongPlan, all []*beside) error {
 			}
 		}
 		if err == nil {
-			_, err = fmt.Fprintf(out, "| %s | %.0f | %v | %.2f | %s | %v | %s |\n", s.name, median(s.rate),
+			_, err = fmt.Fprintf(out, "| %s%s | %.0f | %v | %.2f | %s | %v | %s |\n", s.name, s.speed(), median(s.rate),
 				median(s.p50).Round(time.Microsecond), median(s.over(all[0])), ofProbes, median(s.p99).Round(10*time.Microsecond), strings.Join(answers, ", "))
 		}
-		if wrong && (s.answers[200] > 0 || s.perSecond > 0 && s.answers[401] == 0 || s.answers[429] == 0) {
+		if s.name == wrongName && (s.answers[200] > 0 || s.perSecond > 0 && s.answers[401] == 0 || s.answers[429] == 0) {
 			return fmt.Errorf("beside %s: answers %v, want 401 and 429 only", s.name, s.answers)
 		}
 	}
 	return err
+}
+
+// speed tells the rows that are sent without a limit.
+func (s *beside) speed() string {
+	if s.request != nil && s.perSecond == 0 {
+		return ", as fast as they can"
+	}
+	return ""
 }
 
 // over are the rounds' ratios of the right key's latency here and there.
