@@ -167,18 +167,22 @@ func (b *broker) stop() error {
 	}
 }
 
-// run runs one command to its end and gives its output and its exit code.
+// letGo is how long a process that has ended waits for its output to be let go.
+const letGo = 2 * time.Second
+
+// run runs one command to its end and gives its output and its exit code. Wine's
+// console host may hold on to the output behind it.
 func (b *broker) run(ctx context.Context, args ...string) (string, int, error) {
 	ctx, cancel := context.WithTimeout(ctx, time.Minute)
 	defer cancel()
 	cmd := b.command(ctx, args...)
 	var stdout, stderr bytes.Buffer
-	cmd.Stdout, cmd.Stderr = &stdout, &stderr
+	cmd.Stdout, cmd.Stderr, cmd.WaitDelay = &stdout, &stderr, letGo
 	err := cmd.Run()
 	if e, ok := errors.AsType[*exec.ExitError](err); ok && e.ExitCode() >= 0 {
 		return stdout.String() + stderr.String(), e.ExitCode(), nil
 	}
-	if err != nil {
+	if err != nil && !errors.Is(err, exec.ErrWaitDelay) {
 		return "", 0, fmt.Errorf("broker %s: %w\n%s", args[0], err, &stderr)
 	}
 	return stdout.String(), 0, nil

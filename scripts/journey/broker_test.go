@@ -6,19 +6,52 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"os/exec"
+	"strconv"
 	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
 )
 
-// TestMain lets this program stand in for a broker's process, which a test kills.
+// TestMain lets this program stand in for a broker's process, which a test kills, or
+// which leaves one behind.
 func TestMain(m *testing.M) {
-	if os.Getenv("JOURNEY_STAND_IN") != "" {
-		<-time.After(time.Minute)
-		os.Exit(1)
+	switch os.Getenv("JOURNEY_STAND_IN") {
+	case "":
+		os.Exit(m.Run())
+	case "leave":
+		left := exec.Command(os.Args[0])
+		left.Env, left.Stdout = append(os.Environ(), "JOURNEY_STAND_IN=yes"), os.Stdout
+		if err := left.Start(); err != nil {
+			panic(err)
+		}
+		fmt.Println(left.Process.Pid)
+		os.Exit(0)
 	}
-	os.Exit(m.Run())
+	<-time.After(time.Minute)
+	os.Exit(1)
+}
+
+// A process that stays behind a command with its output does not hold the command up.
+func TestRunDoesNotWaitForWhatIsLeft(t *testing.T) {
+	t.Setenv("JOURNEY_STAND_IN", "leave")
+	b := &broker{argv: []string{os.Args[0]}}
+	out, code, err := b.run(t.Context())
+	if err != nil || code != 0 {
+		t.Fatalf("%q, %d, %v", out, code, err)
+	}
+	pid, err := strconv.Atoi(strings.TrimSpace(out))
+	if err != nil {
+		t.Fatal(err)
+	}
+	left, err := os.FindProcess(pid)
+	if err == nil {
+		err = left.Kill() // an error where it had ended before
+	}
+	if err != nil {
+		t.Error(err)
+	}
 }
 
 // A connection to the killed process may stay open and silent; the next process

@@ -84,7 +84,7 @@ func wine(ctx context.Context, program string, args ...string) (string, error) {
 	ctx, cancel := context.WithTimeout(ctx, time.Minute)
 	defer cancel()
 	cmd := exec.CommandContext(ctx, "wine", append([]string{program}, args...)...)
-	cmd.WaitDelay = 2 * time.Second
+	cmd.WaitDelay = letGo
 	out, err := cmd.Output()
 	if err != nil && !errors.Is(err, exec.ErrWaitDelay) {
 		return "", fmt.Errorf("wine %s %s: %w", program, strings.Join(args, " "), err)
