@@ -122,9 +122,15 @@ func New(cfg Config) (*Registry, error) {
 	return r, nil
 }
 
+// ErrWrongKeys is that there are too many wrong keys at the moment. It is one and
+// the same for all, so that answering it can be made cheap. Nobody changes it.
+var ErrWrongKeys error = &token.Error{
+	Kind: token.KindRateLimited, Op: "authenticate", RetryAfter: time.Second,
+	Detail: "Too many wrong keys were sent to the broker in a short time; find the program that sends them, and try again.",
+}
+
 // Authenticate finds the identity that a credential belongs to and counts the
-// request. Its errors are of KindUnauthenticated, or of KindRateLimited where
-// there are too many wrong keys at the moment.
+// request. Its errors are of KindUnauthenticated, or ErrWrongKeys.
 func (r *Registry) Authenticate(key string) (*Identity, error) {
 	now := time.Now()
 	if looksLikeKey(key) {
@@ -147,9 +153,7 @@ func (r *Registry) refuse(now time.Time, detail string) error {
 	if r.wrong.AllowN(now, 1) {
 		return token.NewError(token.KindUnauthenticated, "authenticate", detail)
 	}
-	e := token.NewError(token.KindRateLimited, "authenticate", "Too many wrong keys were sent to the broker in a short time; find the program that sends them, and try again.")
-	e.RetryAfter = time.Second
-	return e
+	return ErrWrongKeys
 }
 
 // Replace puts the configured consumers in the place of those before, in one

@@ -45,6 +45,10 @@ type keeping struct {
 	log *audit.Log
 }
 
+func (k keeping) Refused(_ *consumer.Identity, kind token.Kind, route, requestID string) {
+	k.log.Refused("", kind, route, requestID)
+}
+
 func (k keeping) Issued(id *consumer.Identity, key token.Key, etag, requestID string) {
 	k.log.Issued(id.Name, key, etag, requestID)
 }
@@ -82,7 +86,7 @@ func BenchmarkHandler(b *testing.B) {
 func BenchmarkWrongKey(b *testing.B) {
 	for name, path := range map[string]string{"wrong": graph, "probe": "/livez"} {
 		b.Run(name, func(b *testing.B) {
-			s := benchStack(b, func(c *Config) { c.Log = slog.New(slog.NewTextHandler(io.Discard, nil)) })
+			s := benchStack(b, audited(b), func(c *Config) { c.Log = slog.New(slog.NewTextHandler(io.Discard, nil)) })
 			h, r := s.server.Handler(), httptest.NewRequest(http.MethodGet, path, nil)
 			r.RemoteAddr, r.Host = "127.0.0.1:50000", testHost
 			r.Header.Set("Authorization", "Bearer "+consumer.NewKey().Reveal())

@@ -13,6 +13,7 @@ import (
 
 	"github.com/labstack/echo/v4"
 
+	"github.com/m365-token-broker/broker/internal/consumer"
 	"github.com/m365-token-broker/broker/internal/token"
 )
 
@@ -121,6 +122,10 @@ func wholeSeconds(d time.Duration) int { return int(math.Ceil(d.Seconds())) }
 
 // fail answers with the problem of err and logs it.
 func (s *Server) fail(w http.ResponseWriter, r *http.Request, err error) {
+	if err == consumer.ErrWrongKeys { //nolint:errorlint // it is never within another
+		s.failWrongKey(w, r)
+		return
+	}
 	s.send(w, s.note(w, r, err))
 }
 
@@ -133,10 +138,18 @@ func (s *Server) send(w http.ResponseWriter, p Problem) {
 	if p.RetryAfter > 0 {
 		h.Set("Retry-After", strconv.Itoa(p.RetryAfter))
 	}
-	body := encode(p)
-	h.Set("Content-Type", mimeProblem)
-	h.Set("Content-Length", strconv.Itoa(len(body)))
-	w.WriteHeader(p.Status)
+	sendProblem(w, p.Status, encode(p))
+}
+
+// typeProblem is shared by all answers, like noStore.
+var typeProblem = []string{mimeProblem}
+
+// sendProblem sends a problem's bytes.
+func sendProblem(w http.ResponseWriter, status int, body []byte) {
+	h := w.Header() // set without Set, whose canonical names cost time
+	h["Content-Type"] = typeProblem
+	h["Content-Length"] = []string{strconv.Itoa(len(body))}
+	w.WriteHeader(status)
 	_, _ = w.Write(body) // a caller that has gone needs no answer
 }
 

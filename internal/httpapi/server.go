@@ -132,6 +132,8 @@ type Server struct {
 	bodies   sync.Pool     // of *[]byte, for token answers
 	loud     *rate.Limiter // log lines at warn; what is beyond goes to debug
 
+	wrongKeys wrongKeys
+
 	backups sync.Mutex // held by the one export or import that runs
 
 	stopping chan struct{} // closed when the server stops: long polls end
@@ -162,7 +164,7 @@ func New(cfg Config) (*Server, error) {
 		door:     newDoor(),
 		bodies:   sync.Pool{New: func() any { return new([]byte) }},
 		loud:     rate.NewLimiter(warningsPerSecond, warningsAtOnce),
-		stopping: make(chan struct{}),
+		stopping: make(chan struct{}), wrongKeys: newWrongKeys(),
 	}
 	maps.Copy(s.routes, newPageRoutes())
 	s.echo = echo.New()
