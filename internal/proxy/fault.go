@@ -33,6 +33,7 @@ func (x *exchange) fault(ctx context.Context, err error) error {
 	switch failed := x.body.failed(); {
 	case errors.Is(context.Cause(ctx), errIdle):
 		e.Kind, e.Detail, e.Err = token.KindTimeout, host+" and the caller have sent nothing for minutes; try again.", errIdle
+		x.w.Header()["Connection"] = []string{"close"} // to net/http its caller has gone, for all that comes after
 	case ctx.Err() != nil:
 		return token.AsError(ctx.Err())
 	case failed != nil:

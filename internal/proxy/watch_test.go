@@ -93,36 +93,38 @@ func TestWatchLetsFlow(t *testing.T) {
 	})
 }
 
-// A caller that waits for a resource which says nothing is told so; the connection
-// is as good as before.
+// A caller that waits for a resource which says nothing is told so, and that its
+// connection ends: to net/http a deadline that has passed is a caller that has gone,
+// for all requests that would come after.
 func TestWatchTellsTheCaller(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		silent := true
-		caller, failed := served(t, func(r *http.Request) (*http.Response, error) {
-			if silent {
+	for name, request := range map[string]string{
+		"no body":          "GET /x HTTP/1.1\r\nHost: x\r\n\r\n",
+		"all of a body":    "POST /x HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\nxx",
+		"some of its body": "POST /x HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\nx",
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			caller, failed := served(t, func(r *http.Request) (*http.Response, error) {
+				if r.Body != nil {
+					_, _ = io.ReadAll(r.Body)
+				}
 				<-r.Context().Done()
 				return nil, r.Context().Err()
-			}
-			return &http.Response{StatusCode: http.StatusNoContent, Header: http.Header{}, Body: http.NoBody}, nil
-		})
-		in := bufio.NewReader(caller)
-		ask := func() int {
-			go func() { _, _ = io.WriteString(caller, "GET /x HTTP/1.1\r\nHost: x\r\n\r\n") }()
+			})
+			began := time.Now()
+			go func() { _, _ = io.WriteString(caller, request) }()
+			in := bufio.NewReader(caller)
 			res, err := http.ReadResponse(in, nil)
 			if err != nil {
-				t.Fatal(err)
+				t.Fatalf("%s: %v", name, err)
 			}
-			return res.StatusCode
-		}
-		began := time.Now()
-		if status := ask(); status != http.StatusGatewayTimeout || token.KindOf(failed()) != token.KindTimeout || time.Since(began) != defaultIdle {
-			t.Errorf("%d after %v", status, time.Since(began))
-		}
-		silent = false
-		if status := ask(); status != http.StatusNoContent || failed() != nil {
-			t.Errorf("%d on the same connection", status)
-		}
-	})
+			if res.StatusCode != http.StatusGatewayTimeout || !res.Close || token.KindOf(failed()) != token.KindTimeout || time.Since(began) != defaultIdle {
+				t.Errorf("%s: %d, closed %t, after %v", name, res.StatusCode, res.Close, time.Since(began))
+			}
+			if _, err := in.ReadByte(); !errors.Is(err, io.EOF) {
+				t.Errorf("%s: the connection goes on: %v", name, err)
+			}
+		})
+	}
 }
 
 // A caller that takes nothing, or does not send on, is left.
