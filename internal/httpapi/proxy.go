@@ -39,13 +39,13 @@ func proxied() map[string]route {
 func (s *Server) serveProxy(w http.ResponseWriter, r *http.Request) {
 	s.setRoute(r.Context(), routeMethod(r.Method)+" "+proxyPattern)
 	id, account, err := s.enterProxy(r)
-	if id != nil {
-		r = r.WithContext(withIdentity(r.Context(), id))
-	}
 	if err == nil {
 		err = s.forward(w, r, id, account)
 	}
 	if err != nil {
+		if id != nil {
+			r = r.WithContext(withIdentity(r.Context(), id))
+		}
 		s.failProxy(w, r, err)
 	}
 }
@@ -139,10 +139,10 @@ func (s *Server) forward(w http.ResponseWriter, r *http.Request, id *consumer.Id
 	if err != nil {
 		return badRequest("The path is not written as a URL must be; write % as %25.")
 	}
-	u := *r.URL
+	out, u := *r, *r.URL
 	u.Path, u.RawPath = path, raw
-	r.URL = &u // r is ours: its context was replaced
-	return s.cfg.Proxy.Forward(w, r, id, token.Key{Account: account, Resource: resource})
+	out.URL = &u
+	return s.cfg.Proxy.Forward(w, &out, id, token.Key{Account: account, Resource: resource})
 }
 
 // failProxy answers with the problem of err. It asks for Basic as well: clients of

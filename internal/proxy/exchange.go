@@ -86,7 +86,7 @@ func checkMethod(r *http.Request) error {
 func (x *exchange) forward(r *http.Request) error {
 	ctx, cancel := context.WithCancelCause(r.Context())
 	defer cancel(nil)
-	x.watch = newWatch(x.w, x.p.cfg.Idle, func() { cancel(errIdle) })
+	x.watch = x.p.watches.begin(x.w, func() { cancel(errIdle) })
 	defer x.watch.stop()
 	if r.ContentLength != 0 && r.Body != nil && r.Body != http.NoBody {
 		x.watch.fullDuplex()

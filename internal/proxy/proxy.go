@@ -73,6 +73,7 @@ type Proxy struct {
 	cfg     Config
 	bases   atomic.Pointer[map[string]base]
 	buffers buffers
+	watches watches
 	silent  *log.Logger
 }
 
@@ -84,7 +85,7 @@ func New(cfg Config) (*Proxy, error) {
 	if cfg.Idle == 0 {
 		cfg.Idle = defaultIdle
 	}
-	p := &Proxy{cfg: cfg, silent: log.New(io.Discard, "", 0)}
+	p := &Proxy{cfg: cfg, watches: watches{idle: cfg.Idle, all: map[*watch]struct{}{}}, silent: log.New(io.Discard, "", 0)}
 	return p, p.Configure(cfg.Bases)
 }
 
@@ -117,15 +118,13 @@ func (p *Proxy) Forward(w http.ResponseWriter, r *http.Request, id *consumer.Ide
 	if x.err = x.prepare(r, to); x.err != nil {
 		return x.err
 	}
-	x.err = broken() // until it has gone well
+	x.err = errBroken // until it has gone well
 	x.err = x.forward(r)
 	return x.err
 }
 
-// broken is what a request ends with whose answer broke off.
-func broken() error {
-	return token.NewError(token.KindUnavailable, opProxy, "The answer broke off.")
-}
+// errBroken is what a request ends with whose answer broke off. Nobody changes it.
+var errBroken error = token.NewError(token.KindUnavailable, opProxy, "The answer broke off.")
 
 // buffers are what answers are copied through. Implements httputil.BufferPool.
 type buffers struct{ pool sync.Pool }
