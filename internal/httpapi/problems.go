@@ -13,7 +13,6 @@ import (
 
 	"github.com/labstack/echo/v4"
 
-	"github.com/m365-token-broker/broker/internal/consumer"
 	"github.com/m365-token-broker/broker/internal/token"
 )
 
@@ -122,7 +121,7 @@ func wholeSeconds(d time.Duration) int { return int(math.Ceil(d.Seconds())) }
 
 // fail answers with the problem of err and logs it.
 func (s *Server) fail(w http.ResponseWriter, r *http.Request, err error) {
-	if err == consumer.ErrWrongKeys { //nolint:errorlint // it is never within another
+	if isWrongKey(err) {
 		s.failWrongKey(w, r)
 		return
 	}

@@ -148,6 +148,10 @@ func (s *Server) forward(w http.ResponseWriter, r *http.Request, id *consumer.Id
 // failProxy answers with the problem of err. It asks for Basic as well: clients of
 // Exchange Web Services send a password only where it is asked for.
 func (s *Server) failProxy(w http.ResponseWriter, r *http.Request, err error) {
+	if isWrongKey(err) {
+		s.failWrongKey(w, r)
+		return
+	}
 	p := s.note(w, r, err)
 	if title := proxyTitle(p); title != "" && token.AsError(err).Op == "proxy" {
 		p.Title = title

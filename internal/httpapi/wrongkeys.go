@@ -30,6 +30,10 @@ func newWrongKeys() wrongKeys {
 	return wrongKeys{err: e, status: p.Status, retryAfter: []string{strconv.Itoa(p.RetryAfter)}, before: before, after: after}
 }
 
+// isWrongKey reports whether err is consumer.ErrWrongKeys, which is never within
+// another.
+func isWrongKey(err error) bool { return err == consumer.ErrWrongKeys } //nolint:errorlint // see above
+
 // failWrongKey is fail of consumer.ErrWrongKeys.
 func (s *Server) failWrongKey(w http.ResponseWriter, r *http.Request) {
 	known, id := &s.wrongKeys, requestID(w)

