@@ -15,6 +15,7 @@ import (
 	"github.com/m365-token-broker/broker/internal/credstore"
 	"github.com/m365-token-broker/broker/internal/lifecycle"
 	"github.com/m365-token-broker/broker/internal/ownerfile"
+	"github.com/m365-token-broker/broker/internal/processors"
 	"github.com/m365-token-broker/broker/internal/token"
 )
 
@@ -79,6 +80,7 @@ func serve(ctx context.Context, o *options, place *seatFlags, w wiring, ready st
 	if err := w.open(ctx, loaded.Config); err != nil {
 		return err
 	}
+	w.limit = processors.New(o.env.getenv)
 	p, err := wire(ctx, loaded, w)
 	if err != nil {
 		return errors.Join(err, w.shut())
@@ -97,7 +99,7 @@ func serve(ctx context.Context, o *options, place *seatFlags, w wiring, ready st
 	if w.served != nil {
 		w.served(p)
 	}
-	err = group.Run(ctx, append(p.tasks(), gcPace(o.env.getenv))...)
+	err = group.Run(ctx, append(p.tasks(), gcPace(o.env.getenv), p.limit.Task())...)
 	err = errors.Join(err, p.close(context.WithoutCancel(ctx)))
 	p.log.InfoContext(ctx, "stopped")
 	if ready != "" {

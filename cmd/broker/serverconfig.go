@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"net"
+	"net/http"
 	"os"
 	"slices"
 
@@ -46,7 +47,7 @@ func (p *parts) apiConfig() httpapi.Config {
 		Log:         p.log,
 		Metrics:     p.tel.MetricsHandler(),
 		GateRefused: p.tel.GateRefusal,
-		Wrap:        p.tel.Handler,
+		Wrap:        func(next http.Handler) http.Handler { return p.limit.Handler(p.tel.Handler(next)) },
 		SetRoute:    p.tel.SetRoute,
 	}
 }

@@ -28,6 +28,7 @@ import (
 	"github.com/m365-token-broker/broker/internal/mapiadapter/desktop"
 	"github.com/m365-token-broker/broker/internal/notify"
 	"github.com/m365-token-broker/broker/internal/peer"
+	"github.com/m365-token-broker/broker/internal/processors"
 	"github.com/m365-token-broker/broker/internal/proxy"
 	"github.com/m365-token-broker/broker/internal/refresh"
 	"github.com/m365-token-broker/broker/internal/reminder"
@@ -40,12 +41,13 @@ import (
 // wiring is what a broker is put together with besides its settings.
 type wiring struct {
 	env       environment
-	listen    net.Listener   // nil: it lives inside a command and listens nowhere
-	beside    []net.Listener // the Unix socket and the named pipe, where they are set
-	quiet     bool           // log errors only: the command itself says what went wrong
-	keyInFile bool           // the file store keeps its key beside it, and nothing in the platform's store
-	seat      seat           // what this process is to Outlook
-	served    func(*parts)   // told once the broker serves, by who hosts it; nil: a console, with its signals
+	listen    net.Listener      // nil: it lives inside a command and listens nowhere
+	beside    []net.Listener    // the Unix socket and the named pipe, where they are set
+	quiet     bool              // log errors only: the command itself says what went wrong
+	keyInFile bool              // the file store keeps its key beside it, and nothing in the platform's store
+	seat      seat              // what this process is to Outlook
+	served    func(*parts)      // told once the broker serves, by who hosts it; nil: a console, with its signals
+	limit     *processors.Limit // nil: Go's own
 
 	upstream http.RoundTripper // the way to the authority; nil: the network
 }
@@ -77,6 +79,7 @@ type parts struct {
 	outlook   *mapiadapter.Adapter
 	desktop   desktop.Desktop // nil: an agent of its own touches Outlook, or nobody
 	watcher   *config.Watcher
+	limit     *processors.Limit // as in wiring
 	server    *httpapi.Server
 	listener  net.Listener
 	beside    []net.Listener // other ways to the same API
@@ -89,7 +92,7 @@ type parts struct {
 // wire puts a broker together. It is the only place where order matters:
 // telemetry first, as every seam is wrapped in it, the API last.
 func wire(ctx context.Context, loaded *config.Loaded, w wiring) (*parts, error) {
-	p := &parts{loaded: loaded, resources: loaded.Config.Resources, started: time.Now(), listener: w.listen, beside: w.beside, workFactor: w.env.workFactor, getenv: w.env.getenv, upstream: w.upstream}
+	p := &parts{loaded: loaded, resources: loaded.Config.Resources, started: time.Now(), listener: w.listen, beside: w.beside, limit: w.limit, workFactor: w.env.workFactor, getenv: w.env.getenv, upstream: w.upstream}
 	cfg := loaded.Config
 	var err error
 	if p.adminKey, err = lifecycle.AdminKey(loaded.Places.StateDir); err != nil {
