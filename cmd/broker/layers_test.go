@@ -12,7 +12,7 @@ import (
 // docs/architecture.md has the picture.
 var floors = [][]string{
 	{"internal/token", "internal/ownerfile", "openapi"},
-	{"internal/audit", "internal/config", "internal/credstore", "internal/lifecycle", "internal/local", "internal/notify", "internal/peer"},
+	{"internal/audit", "internal/config", "internal/credstore", "internal/lifecycle", "internal/local", "internal/notify", "internal/peer", "internal/processors"},
 	{
 		"internal/account", "internal/backup", "internal/cache", "internal/consumer", "internal/entra", "internal/ews", "internal/mapiadapter",
 		"internal/refresh", "internal/reminder", "internal/sandbox", "internal/signin", "internal/sink", "internal/telemetry",

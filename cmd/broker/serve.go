@@ -99,7 +99,7 @@ func serve(ctx context.Context, o *options, place *seatFlags, w wiring, ready st
 	if w.served != nil {
 		w.served(p)
 	}
-	err = group.Run(ctx, append(p.tasks(), gcPace(o.env.getenv), p.limit.Task())...)
+	err = group.Run(ctx, append(p.tasks(), gcPace(o.env.getenv), lifecycle.Task{Name: "number of processors", Run: p.limit.Run})...)
 	err = errors.Join(err, p.close(context.WithoutCancel(ctx)))
 	p.log.InfoContext(ctx, "stopped")
 	if ready != "" {

@@ -54,6 +54,7 @@ type Registry struct {
 	resolve func(Spec) (Spec, error)
 	root    func(pid int) (peer.Root, error)
 	wrong   *rate.Limiter // answers to wrong keys, all callers together
+	tooMany *token.Error  // beyond that
 	current atomic.Pointer[snapshot]
 
 	mu       sync.Mutex // guards the fields that follow and the replacement of current; never held over I/O
@@ -109,6 +110,7 @@ func New(cfg Config) (*Registry, error) {
 		resolve:  cfg.Resolve,
 		root:     cfg.Root,
 		wrong:    rate.NewLimiter(wrongKeysPerSecond, wrongKeysAtOnce),
+		tooMany:  tooManyWrong(),
 		specs:    map[string]Spec{},
 		leases:   map[string]lease{},
 		changing: map[string]bool{},
@@ -122,15 +124,21 @@ func New(cfg Config) (*Registry, error) {
 	return r, nil
 }
 
-// ErrWrongKeys is that there are too many wrong keys at the moment. It is one and
-// the same for all, so that answering it can be made cheap. Nobody changes it.
-var ErrWrongKeys error = &token.Error{
-	Kind: token.KindRateLimited, Op: "authenticate", RetryAfter: time.Second,
-	Detail: "Too many wrong keys were sent to the broker in a short time; find the program that sends them, and try again.",
+// tooManyWrong is what wrong keys beyond their rate get.
+func tooManyWrong() *token.Error {
+	return &token.Error{
+		Kind: token.KindRateLimited, Op: "authenticate", RetryAfter: time.Second,
+		Detail: "Too many wrong keys were sent to the broker in a short time; find the program that sends them, and try again.",
+	}
 }
 
+// TooManyWrong is the error of Authenticate where there are too many wrong keys at
+// the moment. It is one and the same for all, so that answering it can be made
+// cheap. Nobody changes it.
+func (r *Registry) TooManyWrong() *token.Error { return r.tooMany }
+
 // Authenticate finds the identity that a credential belongs to and counts the
-// request. Its errors are of KindUnauthenticated, or ErrWrongKeys.
+// request. Its errors are of KindUnauthenticated, or TooManyWrong.
 func (r *Registry) Authenticate(key string) (*Identity, error) {
 	now := time.Now()
 	if looksLikeKey(key) {
@@ -153,7 +161,7 @@ func (r *Registry) refuse(now time.Time, detail string) error {
 	if r.wrong.AllowN(now, 1) {
 		return token.NewError(token.KindUnauthenticated, "authenticate", detail)
 	}
-	return ErrWrongKeys
+	return r.tooMany
 }
 
 // Replace puts the configured consumers in the place of those before, in one

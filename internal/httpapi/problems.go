@@ -121,7 +121,7 @@ func wholeSeconds(d time.Duration) int { return int(math.Ceil(d.Seconds())) }
 
 // fail answers with the problem of err and logs it.
 func (s *Server) fail(w http.ResponseWriter, r *http.Request, err error) {
-	if isWrongKey(err) {
+	if s.isWrongKey(err) {
 		s.failWrongKey(w, r)
 		return
 	}

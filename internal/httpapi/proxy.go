@@ -148,7 +148,7 @@ func (s *Server) forward(w http.ResponseWriter, r *http.Request, id *consumer.Id
 // failProxy answers with the problem of err. It asks for Basic as well: clients of
 // Exchange Web Services send a password only where it is asked for.
 func (s *Server) failProxy(w http.ResponseWriter, r *http.Request, err error) {
-	if isWrongKey(err) {
+	if s.isWrongKey(err) {
 		s.failWrongKey(w, r)
 		return
 	}

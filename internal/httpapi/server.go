@@ -164,7 +164,7 @@ func New(cfg Config) (*Server, error) {
 		door:     newDoor(),
 		bodies:   sync.Pool{New: func() any { return new([]byte) }},
 		loud:     rate.NewLimiter(warningsPerSecond, warningsAtOnce),
-		stopping: make(chan struct{}), wrongKeys: newWrongKeys(),
+		stopping: make(chan struct{}), wrongKeys: newWrongKeys(cfg.Consumers.TooManyWrong()),
 	}
 	maps.Copy(s.routes, newPageRoutes())
 	s.echo = echo.New()

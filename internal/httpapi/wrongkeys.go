@@ -5,7 +5,6 @@ import (
 	"net/http"
 	"strconv"
 
-	"github.com/m365-token-broker/broker/internal/consumer"
 	"github.com/m365-token-broker/broker/internal/token"
 )
 
@@ -13,8 +12,8 @@ import (
 // second, and a right key must not wait for them: so the answer is made once, and
 // each costs what a probe costs (BenchmarkWrongKey).
 
-// wrongKeys is the problem of consumer.ErrWrongKeys, ready but for the request's
-// ID, which stands between before and after.
+// wrongKeys is the problem of consumer.Registry.TooManyWrong, ready but for the
+// request's ID, which stands between before and after.
 type wrongKeys struct {
 	err           *token.Error
 	status        int
@@ -22,19 +21,18 @@ type wrongKeys struct {
 	before, after []byte
 }
 
-func newWrongKeys() wrongKeys {
-	e := token.AsError(consumer.ErrWrongKeys)
+func newWrongKeys(e *token.Error) wrongKeys {
 	p := ProblemOf(e)
 	p.Instance = "<ID>"
 	before, after, _ := bytes.Cut(encode(p), []byte(p.Instance))
 	return wrongKeys{err: e, status: p.Status, retryAfter: []string{strconv.Itoa(p.RetryAfter)}, before: before, after: after}
 }
 
-// isWrongKey reports whether err is consumer.ErrWrongKeys, which is never within
-// another.
-func isWrongKey(err error) bool { return err == consumer.ErrWrongKeys } //nolint:errorlint // see above
+// isWrongKey reports whether err is that of a wrong key beyond the rate, which is
+// never within another.
+func (s *Server) isWrongKey(err error) bool { return err == error(s.wrongKeys.err) } //nolint:errorlint // see above
 
-// failWrongKey is fail of consumer.ErrWrongKeys.
+// failWrongKey is fail for such an error.
 func (s *Server) failWrongKey(w http.ResponseWriter, r *http.Request) {
 	known, id := &s.wrongKeys, requestID(w)
 	s.log(r.Context(), id, known.status, known.err)

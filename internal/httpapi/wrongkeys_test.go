@@ -54,9 +54,9 @@ func TestTheReadyAnswerIsTheProblem(t *testing.T) {
 		fail(s.server, w, httptest.NewRequest(http.MethodGet, graph, nil))
 		return said{w.Code, w.Header(), w.Body.String(), log.String(), kept.said}
 	}
-	ready := how(func(s *Server, w http.ResponseWriter, r *http.Request) { s.fail(w, r, consumer.ErrWrongKeys) })
+	ready := how(func(s *Server, w http.ResponseWriter, r *http.Request) { s.fail(w, r, s.cfg.Consumers.TooManyWrong()) })
 	made := how(func(s *Server, w http.ResponseWriter, r *http.Request) {
-		s.send(w, s.note(w, r, consumer.ErrWrongKeys))
+		s.send(w, s.note(w, r, s.cfg.Consumers.TooManyWrong()))
 	})
 	if ready.status != made.status || ready.body != made.body || ready.log != made.log ||
 		!maps.EqualFunc(ready.header, made.header, slices.Equal[[]string]) || !slices.Equal(ready.audit, made.audit) {

@@ -13,8 +13,6 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
-
-	"github.com/m365-token-broker/broker/internal/lifecycle"
 )
 
 // When one processor is not enough, and when all are more than is needed, as parts
@@ -97,16 +95,14 @@ func (l *Limit) look(now time.Duration) {
 	}
 }
 
-// Task gives all processors back when the broker ends.
-func (l *Limit) Task() lifecycle.Task {
-	return lifecycle.Task{Name: "number of processors", Run: func(ctx context.Context) error {
-		<-ctx.Done()
-		if l != nil {
-			l.mu.Lock()
-			defer l.mu.Unlock()
-			l.ended = true
-			l.set(true)
-		}
-		return nil
-	}}
+// Run gives all processors back when ctx ends.
+func (l *Limit) Run(ctx context.Context) error {
+	<-ctx.Done()
+	if l != nil {
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		l.ended = true
+		l.set(true)
+	}
+	return nil
 }

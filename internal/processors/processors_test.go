@@ -77,7 +77,7 @@ func TestLimit(t *testing.T) {
 
 		ctx, cancel := context.WithCancel(t.Context())
 		cancel()
-		if err := l.Task().Run(ctx); err != nil {
+		if err := l.Run(ctx); err != nil {
 			t.Error(err)
 		}
 		m.want(t, "the end", false, true, false, true, false, true)
@@ -106,7 +106,7 @@ func TestNobodysLimit(t *testing.T) {
 	m.work(t, 10*time.Millisecond, 0)
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	if err := l.Task().Run(ctx); err != nil {
+	if err := l.Run(ctx); err != nil {
 		t.Error(err)
 	}
 }
@@ -125,7 +125,7 @@ func TestRealLimit(t *testing.T) {
 	}
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	if err := l.Task().Run(ctx); err != nil || runtime.GOMAXPROCS(0) != before {
+	if err := l.Run(ctx); err != nil || runtime.GOMAXPROCS(0) != before {
 		t.Errorf("%d processors at the end, there were %d: %v", runtime.GOMAXPROCS(0), before, err)
 	}
 }

@@ -118,13 +118,15 @@ func (p *Proxy) Forward(w http.ResponseWriter, r *http.Request, id *consumer.Ide
 	if x.err = x.prepare(r, to); x.err != nil {
 		return x.err
 	}
-	x.err = errBroken // until it has gone well
+	x.err = broken() // until it has gone well
 	x.err = x.forward(r)
 	return x.err
 }
 
-// errBroken is what a request ends with whose answer broke off. Nobody changes it.
-var errBroken error = token.NewError(token.KindUnavailable, opProxy, "The answer broke off.")
+// broken is what a request ends with whose answer broke off.
+func broken() error {
+	return token.NewError(token.KindUnavailable, opProxy, "The answer broke off.")
+}
 
 // buffers are what answers are copied through. Implements httputil.BufferPool.
 type buffers struct{ pool sync.Pool }
