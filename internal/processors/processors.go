@@ -101,8 +101,9 @@ func (l *Limit) Run(ctx context.Context) error {
 	if l != nil {
 		l.mu.Lock()
 		defer l.mu.Unlock()
-		l.ended = true
-		l.set(true)
+		if l.ended = true; !l.all {
+			l.set(true)
+		}
 	}
 	return nil
 }
