@@ -101,7 +101,8 @@ func (l *Limit) Run(ctx context.Context) error {
 	if l != nil {
 		l.mu.Lock()
 		defer l.mu.Unlock()
-		if l.ended = true; !l.all {
+		l.ended = true
+		if !l.all {
 			l.set(true)
 		}
 	}

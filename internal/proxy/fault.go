@@ -18,7 +18,8 @@ import (
 const retryLater = 5 * time.Second
 
 // fault is the error of a request that got no answer which could be passed on. It
-// holds nothing of what the resource wrote.
+// holds nothing of what the resource wrote. Where the watch ended the request, the
+// caller's connection ends with it.
 func (x *exchange) fault(ctx context.Context, err error) error {
 	if e, ok := errors.AsType[*token.Error](err); ok {
 		return e

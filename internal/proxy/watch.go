@@ -38,17 +38,18 @@ func (ws *watches) begin(w http.ResponseWriter, ended func()) *watch {
 // look looks at each request, and comes again when the next one's time may be over.
 func (ws *watches) look() {
 	ws.mu.Lock()
-	now := slices.Collect(maps.Keys(ws.all))
+	underWay := slices.Collect(maps.Keys(ws.all))
 	ws.mu.Unlock()
 	next := ws.idle / looks
-	for _, t := range now {
+	for _, t := range underWay {
 		if left := t.look(ws.idle); left > 0 {
 			next = min(next, left)
 		}
 	}
 	ws.mu.Lock()
 	defer ws.mu.Unlock()
-	if ws.timer = nil; len(ws.all) > 0 {
+	ws.timer = nil
+	if len(ws.all) > 0 {
 		ws.timer = time.AfterFunc(next, ws.look)
 	}
 }
